@@ -1,0 +1,56 @@
+# `make help` lists the targets. The first of them sets everything up: only python3 (3.11+, with venv) and make are needed.
+PYTHON ?= python3
+UV_VERSION := 0.13.9
+VENV := .venv
+READY := $(VENV)/.ready
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := 1
+PORT ?= 5000
+.DEFAULT_GOAL := help
+.PHONY: help setup repro test check format bench ui serve lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+	@echo "options: PRESET=name DATA=/path (repro), BENCH=row (bench), PORT=5000 (ui, serve), MODEL=models:/name@champion (serve)"
+
+$(READY): requirements.lock
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "RoS-KD needs Python 3.11 or newer; name one with make PYTHON=python3.12")'
+	test -x "$(VENV)/bin/python" || $(PYTHON) -m venv "$(VENV)"
+	"$(VENV)/bin/python" -m pip install --quiet --disable-pip-version-check "uv==$(UV_VERSION)"
+	UV_HTTP_TIMEOUT=300 "$(VENV)/bin/uv" pip install --quiet --python "$(VENV)/bin/python" --require-hashes -r requirements.lock
+	touch "$@"
+
+setup: $(READY) ## create .venv and install the locked dependencies
+
+repro: $(READY) ## run the whole experiment; PRESET=lesion-small DATA=/path runs it on your images
+	@python -m pipeline.stages preset $(if $(PRESET),"$(PRESET)") $(if $(DATA),--data "$(DATA)")
+	@dvc repro
+
+test: $(READY) ## run the tests
+	python -m pytest $(ARGS)
+
+check: $(READY) ## lint, format check and type check
+	ruff check .
+	ruff format --check .
+	pyright
+
+format: $(READY) ## format the code
+	ruff format .
+	ruff check --fix .
+
+bench: $(READY) ## run the benchmarks; BENCH=name runs one row
+	python -m benchmarks $(BENCH)
+
+ui: $(READY) ## compare runs in MLflow
+	python -m pipeline.stages ui --port $(PORT)
+
+serve: $(READY) ## serve the registered champion over HTTP
+	python -m pipeline.stages serve --port $(PORT) $(if $(MODEL),--model "$(MODEL)")
+
+lock: $(READY) ## compile requirements.lock anew from requirements.in
+	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		--no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock requirements.in
+
+clean: ## remove what a pipeline run made (not .venv, not the tracked runs)
+	rm -rf artifacts .pytest_cache .ruff_cache

@@ -1,0 +1,1 @@
+"""Networks and what a served model needs; this package knows nothing of the pipeline."""

@@ -1,0 +1,1 @@
+"""RoS-KD's pipeline: from images with doubtful labels to a registered, served student."""

@@ -1,0 +1,1 @@
+"""What the pipeline knows of images, labels, splits, noise, subsets and views."""

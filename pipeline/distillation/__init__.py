@@ -1,0 +1,1 @@
+"""Losses, teacher weights, soft labels and smoothing: what makes RoS-KD."""

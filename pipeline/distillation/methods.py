@@ -1,0 +1,59 @@
+"""The methods that are compared: which teachers each student learns from, and how they are weighted (section 4)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pipeline.artifacts import Pool
+
+Weighting = Literal["uniform", "stochastic", "reinforced"]
+
+
+@dataclass(frozen=True)
+class Method:
+    """One student run: its title, its teachers and their weighting.
+
+    `pool` None means no teachers at all; `single` keeps one teacher of the pool (Hinton et al. 2015); `unseen_only`
+    silences, sample by sample, the teachers that trained on it.
+    """
+
+    title: str
+    pool: Pool | None
+    weighting: Weighting = "uniform"
+    single: bool = False
+    unseen_only: bool = False
+
+
+RUNS: dict[str, Method] = {
+    "baseline_1": Method("Baseline I (no teacher)", None),
+    "baseline_2": Method("Baseline II (one teacher, all data)", "full", single=True),
+    "baseline_3": Method("Baseline III (equal weights, all data)", "full"),
+    "baseline_3_same": Method("Baseline III, RoS-KD's teachers", "subset"),
+    "baseline_4": Method("Baseline IV (reinforced)", "subset", "reinforced"),
+    "baseline_5": Method("Baseline V (stochastic)", "subset", "stochastic"),
+    "roskd_unseen": Method("Baseline V, unseen teachers only", "subset", "stochastic", unseen_only=True),
+}
+
+ROSKD = "roskd"
+ROSKD_RUN = "baseline_5"
+"""RoS-KD is the smoothed student of this run: averaging never feeds back into SGD (Eq. 2)."""
+
+STAGES: dict[str, tuple[str, ...]] = {
+    "student_plain": tuple(name for name, method in RUNS.items() if method.pool is None),
+    "student_full": tuple(name for name, method in RUNS.items() if method.pool == "full"),
+    "student_subset": tuple(name for name, method in RUNS.items() if method.pool == "subset"),
+}
+
+TITLES: dict[str, str] = {name: method.title for name, method in RUNS.items()} | {ROSKD: "RoS-KD (V, smoothed)"}
+"""Titles for people, in the order of the table; RoS-KD stands last."""
+
+
+def teachers_of(method: Method, architectures: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the architectures a method learns from, out of the K trained ones.
+
+    Baseline II's single teacher is DenseNet-121 (Table I) where it was trained, otherwise the last of the list.
+    """
+    if method.pool is None:
+        return ()
+    if method.single:
+        return ("densenet121",) if "densenet121" in architectures else architectures[-1:]
+    return architectures

@@ -1,0 +1,275 @@
+"""The typed tree of params.yaml: read once in a stage's `main`, validated at construction, frozen afterwards."""
+
+import difflib
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline.errors import UserError
+
+PARAMS_FILE = Path("params.yaml")
+
+Task = Literal["multiclass", "multilabel"]
+Architecture = Literal["resnet18", "resnet34", "resnet50", "mobilenet_v2", "densenet121"]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+class Section(BaseModel):
+    """A frozen section of params.yaml that refuses unknown keys and silent conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class PhantomParams(Section):
+    """Size and seed of the generated data set; other sources ignore them."""
+
+    images: Annotated[int, Field(ge=64, description="number of generated images, at least 64")]
+    seed: Seed
+
+
+class DataParams(Section):
+    """Where the images come from and how they are brought to one size."""
+
+    source: Literal["phantom", "isic2019", "chestxray14"]
+    path: Annotated[str, Field(min_length=1, description="folder of the data set; for phantom its generator")]
+    image_size: Annotated[int, Field(ge=32, le=1024, description="side of the square image in pixels, 32 to 1024")]
+    resize: Literal["crop", "pad", "squash"]
+    corrections: Annotated[str, Field(min_length=1, description="CSV of corrected labels: sample_id, label")]
+    max_bad_fraction: Annotated[Fraction, Field(description="share of unreadable images that is tolerated, 0 to 1")]
+    phantom: PhantomParams
+
+
+class SplitParams(Section):
+    """Shares of the three splits; groups (patients, lesions) are never parted."""
+
+    seed: Seed
+    train: Annotated[float, Field(gt=0, lt=1)]
+    val: Annotated[float, Field(gt=0, lt=1)]
+    test: Annotated[float, Field(gt=0, lt=1)]
+    official: Annotated[bool, Field(description="true keeps the source's own test list")]
+
+    @model_validator(mode="after")
+    def _shares_sum_to_one(self) -> Self:
+        total = self.train + self.val + self.test
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"train + val + test is {total:g}; the three shares must sum to 1")
+        return self
+
+
+class NoiseParams(Section):
+    """Label noise injected into train and validation labels; test labels stay as published."""
+
+    kind: Literal["none", "symmetric", "pair", "flip"]
+    rate: Annotated[float, Field(ge=0, lt=1, description="share of labels changed (symmetric, pair), in [0, 1)")]
+    miss_rate: Annotated[float, Field(ge=0, lt=1, description="share of findings removed (flip), in [0, 1)")]
+    false_rate: Annotated[float, Field(ge=0, lt=1, description="share of absent findings added (flip)")]
+    seed: Seed
+
+
+class SubsetParams(Section):
+    """The teachers' overlapping subsets (method: D = D^1 ∪ … ∪ D^K)."""
+
+    scheme: Literal["cyclic", "core", "within"]
+    overlap: Annotated[Fraction, Field(description="overlap ratio p in [0, 1]: 0 = disjoint, 1 = K copies")]
+    equal_size: Annotated[bool, Field(description="true trains each teacher on a random N/K of its subset")]
+    seed: Seed
+
+
+class ViewParams(Section):
+    """The augmented views of every image."""
+
+    count: Annotated[int, Field(ge=1, description="number V of augmented views, at least 1")]
+    preset: Literal["none", "flip_crop", "lesion", "chest"]
+    seed: Seed
+
+
+class StudentParams(Section):
+    """The student's network."""
+
+    architecture: Architecture
+    stem: Literal["imagenet", "small"]
+    weights: Annotated[Literal["imagenet"] | None, Field(description="imagenet, or null to train from scratch")]
+
+
+class TeacherParams(Section):
+    """The K teachers' networks, one per subset."""
+
+    architectures: Annotated[tuple[Architecture, ...], Strict(False), Field(min_length=1)]
+    stem: Literal["imagenet", "small"]
+    weights: Annotated[Literal["imagenet"] | None, Field(description="imagenet, or null to train from scratch")]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len(set(self.architectures)) < len(self.architectures):
+            raise ValueError("architectures names one network twice; teachers are told apart by architecture")
+        return self
+
+
+class TrainingParams(Section):
+    """The schedule that teachers and students share."""
+
+    balance: Literal["none", "weighted", "logit_adjusted"]
+    epochs: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=2, description="samples per optimiser step, at least 2 (BatchNorm)")]
+    lr: Annotated[float, Field(gt=0)]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    decay_at: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Strict(False)]
+    device: Literal["auto", "cpu", "cuda"]
+
+    @model_validator(mode="after")
+    def _decays_in_order(self) -> Self:
+        if list(self.decay_at) != sorted(set(self.decay_at)):
+            raise ValueError(f"decay_at is {list(self.decay_at)}; the fractions must increase")
+        return self
+
+
+class WeightingParams(Section):
+    """How the stochastic teacher weights are drawn: e_k ~ Gamma(concentration, 1), w = e / Σe."""
+
+    per: Literal["step", "sample"]
+    concentration: Annotated[float, Field(gt=0)]
+    normalise: bool
+    weight_scale: Annotated[float, Field(gt=0)]
+
+
+class DistillationParams(Section):
+    """Temperature, weight and teacher weighting of the distillation loss."""
+
+    tau: Annotated[float, Field(gt=0, description="temperature, greater than 0")]
+    alpha: Annotated[Fraction, Field(description="weight of the distillation term, 0 to 1")]
+    policy_lr: Annotated[float, Field(gt=0, description="step size of Baseline IV's policy gradient")]
+    weighting: WeightingParams
+
+
+class SmoothingParams(Section):
+    """Smooth parameter averaging of the student (Eq. 1)."""
+
+    warmup: Annotated[float, Field(ge=0, lt=1, description="share of the epochs before averaging begins, in [0, 1)")]
+
+
+class TrackingParams(Section):
+    """MLflow tracking; off means that nothing imports mlflow."""
+
+    enabled: bool
+    experiment: Annotated[str | None, Field(description="experiment name, or null for roskd-<data.source>")]
+
+
+TASKS_OF_SOURCE: dict[str, tuple[Task, ...]] = {
+    "phantom": ("multiclass", "multilabel"),
+    "isic2019": ("multiclass",),
+    "chestxray14": ("multilabel",),
+}
+NOISE_OF_TASK: dict[Task, tuple[str, ...]] = {
+    "multiclass": ("none", "symmetric", "pair"),
+    "multilabel": ("none", "flip"),
+}
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    task: Task
+    seeds: Annotated[tuple[Seed, ...], Strict(False), Field(min_length=1)]
+    data: DataParams
+    split: SplitParams
+    noise: NoiseParams
+    subsets: SubsetParams
+    views: ViewParams
+    teachers: TeacherParams
+    student: StudentParams
+    training: TrainingParams
+    distillation: DistillationParams
+    smoothing: SmoothingParams
+    tracking: TrackingParams
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Self:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds is {list(self.seeds)}; each seed may stand there once")
+        if self.task not in TASKS_OF_SOURCE[self.data.source]:
+            allowed = " or ".join(TASKS_OF_SOURCE[self.data.source])
+            raise ValueError(f"task is {self.task}, but data.source {self.data.source} is {allowed}")
+        if self.noise.kind not in NOISE_OF_TASK[self.task]:
+            allowed = ", ".join(NOISE_OF_TASK[self.task])
+            raise ValueError(f"noise.kind is {self.noise.kind}; for task {self.task} it is one of {allowed}")
+        if self.training.balance == "logit_adjusted" and self.task == "multilabel":
+            raise ValueError("training.balance logit_adjusted needs task multiclass; use weighted or none")
+        if self.split.official and self.data.source != "chestxray14":
+            raise ValueError(f"split.official is true, but data.source {self.data.source} has no official test list")
+        return self
+
+
+def read_yaml(path: Path) -> Any:
+    """Return the content of a YAML file as plain dicts and lists; raises UserError where it cannot be read."""
+    try:
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run from the repository's root") from None
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        raise UserError(f"{path}: cannot be read as YAML: {error}") from error
+
+
+def load(path: Path = PARAMS_FILE) -> Params:
+    """Read and validate params.yaml; raises UserError that lists every mistake."""
+    return validate(read_yaml(path), str(path))
+
+
+def validate(tree: Any, origin: str) -> Params:
+    """Return the typed parameters of a plain tree; `origin` names it in messages. Raises UserError."""
+    try:
+        return Params.model_validate(tree)
+    except ValidationError as error:
+        lines = [_explain(item) for item in error.errors()]
+        raise UserError("\n".join(f"{origin}: {line}" for line in lines)) from None
+
+
+def _explain(error: Any) -> str:
+    """One mistake as a sentence: parameter, value, what is allowed, what to do."""
+    location = [str(part) for part in error["loc"]]
+    name = ".".join(location) or "parameters"
+    if error["type"] == "extra_forbidden":
+        known = _fields(location[:-1])
+        near = difflib.get_close_matches(location[-1], known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
+        return f"{name} is not a parameter; {hint}"
+    if error["type"] == "missing":
+        return f"{name} is missing; add it (the commented params.yaml of the repository shows every parameter)"
+    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
+    if error["type"] == "value_error":
+        return message if name == "parameters" else f"{name}: {message}"
+    meaning = _description(location)
+    return f"{name} is {error['input']!r}: {message}" + (f" ({meaning})" if meaning else "")
+
+
+def _section(location: list[str]) -> type[BaseModel] | None:
+    model: type[BaseModel] | None = Params
+    for part in location:
+        field = model.model_fields.get(part) if model else None
+        annotation = field.annotation if field else None
+        model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
+    return model
+
+
+def _fields(location: list[str]) -> list[str]:
+    model = _section(location)
+    return list(model.model_fields) if model else []
+
+
+def _description(location: list[str]) -> str | None:
+    model = _section(location[:-1]) if location else None
+    field = model.model_fields.get(location[-1]) if model else None
+    return field.description if field else None
+
+
+def flatten(section: BaseModel, prefix: str = "") -> dict[str, Any]:
+    """Return `{"distillation.tau": 0.5, ...}`: every leaf of a parameter tree by its dotted name."""
+    flat: dict[str, Any] = {}
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, BaseModel) else {f"{prefix}{name}": value}
+    return flat

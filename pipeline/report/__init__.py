@@ -1,0 +1,1 @@
+"""The plots, the table and the page."""
