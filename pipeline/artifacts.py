@@ -8,11 +8,13 @@ Checkpoint = Literal["last", "selected", "smoothed"]
 
 ROOT = Path("artifacts")
 
+CHECKED = ROOT / "check.txt"
 IMAGES = ROOT / "data/images.npy"
 SAMPLES = ROOT / "data/samples.csv"
 DATA_REPORT = ROOT / "data/report.json"
 SPLITS = ROOT / "splits/splits.csv"
 LABELS = ROOT / "splits/labels.csv"
+NOISE = ROOT / "splits/noise.json"
 SUBSETS = ROOT / "splits/subsets.csv"
 TEACHERS = ROOT / "teachers"
 SOFT_LABELS = ROOT / "soft_labels"

@@ -8,12 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, mode
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from models.architectures import Architecture, Stem
 from pipeline.errors import UserError
 
 PARAMS_FILE = Path("params.yaml")
 
 Task = Literal["multiclass", "multilabel"]
-Architecture = Literal["resnet18", "resnet34", "resnet50", "mobilenet_v2", "densenet121"]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -91,7 +91,7 @@ class StudentParams(Section):
     """The student's network."""
 
     architecture: Architecture
-    stem: Literal["imagenet", "small"]
+    stem: Stem
     weights: Annotated[Literal["imagenet"] | None, Field(description="imagenet, or null to train from scratch")]
 
 
@@ -99,7 +99,7 @@ class TeacherParams(Section):
     """The K teachers' networks, one per subset."""
 
     architectures: Annotated[tuple[Architecture, ...], Strict(False), Field(min_length=1)]
-    stem: Literal["imagenet", "small"]
+    stem: Stem
     weights: Annotated[Literal["imagenet"] | None, Field(description="imagenet, or null to train from scratch")]
 
     @model_validator(mode="after")

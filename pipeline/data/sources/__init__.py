@@ -1,0 +1,22 @@
+"""Data sources: each module knows one layout and answers the same question, what images and labels are there."""
+
+from pipeline.data.sources.base import Source
+from pipeline.params import Params
+
+
+def open_source(params: Params) -> Source:
+    """Open the source that `data.source` names: reads the label tables, not the images. Raises UserError."""
+    if params.data.source == "phantom":
+        from pipeline.data.sources import phantom
+
+        return phantom.open_phantom(params.task, params.data)
+    if params.data.source == "isic2019":
+        from pipeline.data.sources import isic2019
+
+        return isic2019.open_isic2019(params.data)
+    from pipeline.data.sources import chestxray14
+
+    return chestxray14.open_chestxray14(params.data)
+
+
+__all__ = ["Source", "open_source"]

@@ -1,0 +1,58 @@
+"""What every source provides, and the checks that all of them share."""
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.errors import UserError
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set before any image is decoded.
+
+    `samples`: one row per image with the text columns sample_id, group_id, label (findings joined by `|`) and, where
+    the source has a test list, source_split. `pixels(i)` returns image i as uint8 (S, S, channels) at the wished size;
+    it raises models.images.ImageError or OSError for an image that cannot be read. `tables` are the files that, with
+    the images, define the data.
+    """
+
+    samples: pd.DataFrame
+    classes: tuple[str, ...]
+    channels: int
+    pixels: Callable[[int], np.ndarray]
+    tables: tuple[Path, ...] = field(default=())
+
+
+def require_folder(path: Path, layout: str) -> None:
+    """Raise UserError unless `path` is a folder; `layout` says what it should hold."""
+    if not path.is_dir():
+        raise UserError(
+            f"data.path is {str(path)!r}: no such folder. It should hold {layout}. Set data.path in params.yaml, "
+            "or run make repro PRESET=... DATA=/path/to/the/data"
+        )
+
+
+def list_images(folders: Sequence[Path]) -> dict[str, Path]:
+    """Return {file name: path} of all files in `folders`; one directory scan each, no file is opened."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        with os.scandir(folder) as entries:
+            found |= {entry.name: Path(entry.path) for entry in entries if entry.is_file()}
+    return found
+
+
+def require_images(names: pd.Series, found: dict[str, Path], table: Path, where: str) -> list[Path]:
+    """Return the path of each named image; raises UserError that names the missing ones."""
+    missing = [(row, name) for row, name in enumerate(names, 1) if name not in found]
+    if missing:
+        row, name = missing[0]
+        raise UserError(
+            f"{table}: data row {row}: image {name!r} is not in {where} ({len(missing)} of {len(names)} are missing). "
+            "Copy the images there, or take their rows out of the table"
+        )
+    return [found[name] for name in names]

@@ -1,0 +1,37 @@
+"""The embedded data set: generated lesion-like and chest-film-like images."""
+
+from pathlib import Path
+
+import pandas as pd
+
+from pipeline.data import phantom
+from pipeline.data.sources.base import Source
+from pipeline.errors import UserError
+from pipeline.labels import SEPARATOR
+from pipeline.params import DataParams, Task
+
+
+def open_phantom(task: Task, params: DataParams) -> Source:
+    """Open the generated data set of `params.phantom.images` images."""
+    generator = Path(params.path)
+    if not generator.is_file():
+        raise UserError(
+            f"data.path is {params.path!r}: no such file; for source phantom it is pipeline/data/phantom.py"
+        )
+    seed = params.phantom.seed
+    labels, groups = phantom.labels(task, params.phantom.images, seed)
+    samples = pd.DataFrame(
+        {
+            "sample_id": [f"phantom_{i:06d}" for i in range(len(labels))],
+            "group_id": groups,
+            "label": [SEPARATOR.join(names) for names in labels],
+        }
+    )
+
+    return Source(
+        samples=samples,
+        classes=phantom.CLASSES[task],
+        channels=3 if task == "multiclass" else 1,
+        pixels=lambda i: phantom.render(task, i, labels[i], groups[i], params.image_size, seed),
+        tables=(generator,),
+    )

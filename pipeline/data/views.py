@@ -1,0 +1,152 @@
+"""Augmented views: a pure function of (sample, view number, view seed), applied to a whole batch on its device.
+
+A view's parameters come from a counter-based generator (numpy Philox, keyed by seed and view number); row i of
+images.npy takes draw i, so a view is the same on every device, in every batch and for every method. That is what lets
+the teachers' answers to a view be computed once and stored.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from pipeline.params import ViewParams
+
+DRAWS = 14
+"""Uniform numbers per sample and view; new transformations append to the list, so that old ones keep their draws."""
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Ranges of the transformations; 0 switches one off.
+
+    `rotate` in degrees, `translate` and `cutout` as a share of the side, `scale`, `brightness`, `contrast`,
+    `saturation` and `tint` (per-channel gain) as relative half-ranges: 0.2 = a factor in [0.8, 1.2].
+    """
+
+    flip_x: bool = False
+    flip_y: bool = False
+    rotate: float = 0.0
+    translate: float = 0.0
+    scale: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    tint: float = 0.0
+    cutout: float = 0.0
+
+
+PRESETS: dict[str, Preset] = {
+    "none": Preset(),
+    "flip_crop": Preset(flip_x=True, translate=0.1),
+    "lesion": Preset(
+        flip_x=True,
+        flip_y=True,
+        rotate=180.0,
+        translate=0.08,
+        scale=0.15,
+        brightness=0.15,
+        contrast=0.15,
+        saturation=0.15,
+        tint=0.05,
+        cutout=0.2,
+    ),
+    "chest": Preset(flip_x=True, rotate=8.0, translate=0.06, scale=0.1, brightness=0.15, contrast=0.15, cutout=0.15),
+}
+
+
+class Views:
+    """The V views of N samples. Epoch e trains on view e mod V; view number V is the clean image."""
+
+    def __init__(self, params: ViewParams, num_samples: int) -> None:
+        self.count = params.count
+        self.preset = PRESETS[params.preset]
+        self._seed = params.seed
+        self._num_samples = num_samples
+        self._table: tuple[int, torch.Tensor] | None = None
+
+    def of_epoch(self, epoch: int) -> int:
+        """The view that epoch `epoch` (from 0) trains on."""
+        return epoch % self.count
+
+    def apply(self, pixels: torch.Tensor, rows: np.ndarray, view: int) -> torch.Tensor:
+        """Return view `view` of a batch.
+
+        `pixels`: (B, channels, H, W) float in [0, 1]; `rows`: (B,) rows of images.npy; same shape and range out.
+        """
+        if view == self.count or self.preset == Preset():
+            return pixels
+        draws = self._draws(view)[torch.from_numpy(rows)].to(pixels.device)
+        return transform(pixels, draws, self.preset)
+
+    def _draws(self, view: int) -> torch.Tensor:
+        if self._table is None or self._table[0] != view:
+            self._table = (view, torch.from_numpy(draws(self._seed, view, self._num_samples)))
+        return self._table[1]
+
+
+def draws(seed: int, view: int, num_samples: int) -> np.ndarray:
+    """Return the uniform numbers of one view, float32 (N, DRAWS) in [0, 1). The first n rows do not depend on N."""
+    generator = np.random.Generator(np.random.Philox(key=np.array([seed, view], dtype=np.uint64)))
+    return generator.random((num_samples, DRAWS), dtype=np.float32)
+
+
+def transform(pixels: torch.Tensor, draws: torch.Tensor, preset: Preset) -> torch.Tensor:
+    """Apply geometry, then colour, then cutout. `pixels`: (B, channels, H, W) in [0, 1]; `draws`: (B, DRAWS)."""
+    pixels = _geometry(pixels, draws[:, :6], preset)
+    pixels = _colour(pixels, draws[:, 6:12], preset)
+    return _cutout(pixels, draws[:, 12:14], preset) if preset.cutout else pixels
+
+
+def _signed(draws: torch.Tensor, half_range: float) -> torch.Tensor:
+    """Uniform numbers in [0, 1) to [-half_range, half_range)."""
+    return (2 * draws - 1) * half_range
+
+
+def affine(draws: torch.Tensor, preset: Preset) -> torch.Tensor:
+    """Return the (B, 2, 3) matrices from output to input coordinates in [-1, 1], for F.affine_grid."""
+    flip = torch.ones_like(draws[:, :2])
+    flip[:, 0] -= 2.0 * (preset.flip_x * (draws[:, 0] < 0.5))
+    flip[:, 1] -= 2.0 * (preset.flip_y * (draws[:, 1] < 0.5))
+    angle = torch.deg2rad(_signed(draws[:, 2], preset.rotate))
+    zoom = 1 + _signed(draws[:, 3], preset.scale)
+    cos, sin = torch.cos(angle) * zoom, torch.sin(angle) * zoom
+    shift = _signed(draws[:, 4:6], 2 * preset.translate)  # the image is 2 wide in these coordinates
+    first = torch.stack([cos * flip[:, 0], -sin * flip[:, 1], shift[:, 0]], dim=1)
+    second = torch.stack([sin * flip[:, 0], cos * flip[:, 1], shift[:, 1]], dim=1)
+    return torch.stack([first, second], dim=1)
+
+
+def _geometry(pixels: torch.Tensor, draws: torch.Tensor, preset: Preset) -> torch.Tensor:
+    if not (preset.flip_x or preset.flip_y or preset.rotate or preset.translate or preset.scale):
+        return pixels
+    grid = F.affine_grid(affine(draws, preset), list(pixels.shape), align_corners=False)
+    return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+
+
+def _colour(pixels: torch.Tensor, draws: torch.Tensor, preset: Preset) -> torch.Tensor:
+    """Gains per image (and per channel for tint), contrast about the image's mean, saturation about its grey."""
+    if not (preset.brightness or preset.contrast or preset.saturation or preset.tint):
+        return pixels
+    factors = torch.stack(
+        [1 + _signed(draws[:, i], r) for i, r in enumerate([preset.brightness, preset.contrast, preset.saturation])]
+    )[..., None, None, None]
+    brightness, contrast, saturation = factors
+    mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
+    pixels = (pixels - mean) * contrast + mean * brightness
+    if pixels.shape[1] == 3:
+        grey = pixels.mean(dim=1, keepdim=True)
+        pixels = (grey + (pixels - grey) * saturation) * (1 + _signed(draws[:, 3:6], preset.tint))[..., None, None]
+    return pixels.clamp(0, 1)
+
+
+def _cutout(pixels: torch.Tensor, draws: torch.Tensor, preset: Preset) -> torch.Tensor:
+    """Replace a square of side `cutout` at a random place by the image's mean."""
+    height, width = pixels.shape[-2:]
+    y = (torch.arange(height, device=pixels.device) + 0.5) / height
+    x = (torch.arange(width, device=pixels.device) + 0.5) / width
+    inside_y = (y - draws[:, :1]).abs() < preset.cutout / 2
+    inside_x = (x - draws[:, 1:]).abs() < preset.cutout / 2
+    hole = (inside_y[:, :, None] & inside_x[:, None, :])[:, None]
+    return torch.where(hole, pixels.mean(dim=(2, 3), keepdim=True), pixels)

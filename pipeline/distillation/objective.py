@@ -1,0 +1,163 @@
+"""What the training loop minimises: the supervised loss of teachers, the distillation loss of students."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from pipeline.distillation.losses import Balance, student_loss, supervised_loss, teacher_divergences
+from pipeline.distillation.reinforced import SelectionPolicy, policy_state, selection_weights
+from pipeline.distillation.soft_labels import SoftLabels
+from pipeline.distillation.weighting import StochasticWeights, restrict_to_unseen, uniform_weights
+from pipeline.params import Task
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One step's data. `positions`: (B,) places in the training set; `pixels`: (B, channels, H, W) in [0, 1]."""
+
+    pixels: Tensor
+    targets: Tensor
+    positions: np.ndarray
+    epoch: int
+    step: int
+    view: int
+
+
+class Objective(Protocol):
+    """A loss with, for Baseline IV, a memory: hooks after each step and epoch, and a state for resume files."""
+
+    def loss(self, batch: Batch, features: Tensor, logits: Tensor) -> dict[str, Tensor]:
+        """Return named scalar terms; `total` is minimised. `features`: (B, F); `logits`: (B, C)."""
+        ...
+
+    def after_step(self, batch: Batch, model: nn.Module) -> None:
+        """Called when the optimiser has stepped."""
+        ...
+
+    def end_epoch(self) -> None:
+        """Called after the last step of an epoch."""
+        ...
+
+    def state_dict(self) -> dict[str, object]:
+        """The memory at the end of an epoch."""
+        ...
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        """Take up a saved memory."""
+        ...
+
+
+class _Memoryless:
+    """The hooks of an objective that remembers nothing."""
+
+    def after_step(self, batch: Batch, model: nn.Module) -> None:
+        """Nothing to do."""
+
+    def end_epoch(self) -> None:
+        """Nothing to do."""
+
+    def state_dict(self) -> dict[str, object]:
+        """Nothing to remember."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        """Nothing to take up."""
+
+
+class Supervised(_Memoryless):
+    """The plain loss of teachers and Baseline I."""
+
+    def __init__(self, task: Task, balance: Balance) -> None:
+        self._task, self._balance = task, balance
+
+    def loss(self, batch: Batch, features: Tensor, logits: Tensor) -> dict[str, Tensor]:
+        """Mean supervised loss of the batch."""
+        return {"total": supervised_loss(logits, batch.targets, self._task, self._balance).mean()}
+
+
+@dataclass(frozen=True)
+class DistillationTerms:
+    """What all distilling students share: where the teachers' answers come from and how the terms are mixed."""
+
+    task: Task
+    balance: Balance
+    soft_labels: SoftLabels
+    tau: float
+    alpha: float
+
+    def mix(self, batch: Batch, logits: Tensor, teacher_logits: Tensor, weights: Tensor) -> dict[str, Tensor]:
+        """The student's loss for given teacher weights, (K, 1) or (K, B)."""
+        return student_loss(
+            supervised_loss(logits, batch.targets, self.task, self.balance),
+            teacher_divergences(logits, teacher_logits, self.tau, self.task),
+            weights,
+            tau=self.tau,
+            alpha=self.alpha,
+        )
+
+
+class Distillation(_Memoryless):
+    """Distillation with equal weights (`stochastic` None) or stochastic ones, optionally from unseen teachers only.
+
+    `unseen`: bool (K, N), True where teacher k did not train on sample n.
+    """
+
+    def __init__(
+        self, terms: DistillationTerms, stochastic: StochasticWeights | None = None, unseen: Tensor | None = None
+    ) -> None:
+        self._terms, self._stochastic, self._unseen = terms, stochastic, unseen
+
+    def loss(self, batch: Batch, features: Tensor, logits: Tensor) -> dict[str, Tensor]:
+        """alpha tau² Σ_k w_k KL_k + (1 - alpha) supervised."""
+        teacher_logits = self._terms.soft_labels.logits(batch.view, batch.positions)
+        weights = torch.as_tensor(self._weights(batch), dtype=torch.float32, device=logits.device)
+        if self._unseen is not None:
+            index = torch.from_numpy(batch.positions).to(logits.device)
+            weights = restrict_to_unseen(weights, self._unseen[:, index])
+        return self._terms.mix(batch, logits, teacher_logits, weights)
+
+    def _weights(self, batch: Batch) -> np.ndarray:
+        if self._stochastic is None:
+            return uniform_weights(self._terms.soft_labels.shape[0])[:, None]
+        return self._stochastic.of(batch.epoch, batch.step, batch.positions)
+
+
+class ReinforcedDistillation:
+    """Baseline IV: the policy picks the teachers of each sample and learns from the student's loss after its step."""
+
+    def __init__(self, terms: DistillationTerms, policy: SelectionPolicy) -> None:
+        self._terms, self._policy = terms, policy
+
+    def loss(self, batch: Batch, features: Tensor, logits: Tensor) -> dict[str, Tensor]:
+        """The distillation loss with the selected teachers' weights."""
+        teacher_logits = self._terms.soft_labels.logits(batch.view, batch.positions)
+        state = policy_state(features.detach().float(), teacher_logits, batch.targets, self._terms.task)
+        weights = selection_weights(self._policy.select(state, batch.epoch, batch.positions))
+        return self._terms.mix(batch, logits, teacher_logits, weights)
+
+    @torch.no_grad()
+    def after_step(self, batch: Batch, model: nn.Module) -> None:
+        """Reward the selection: R = -(mean supervised loss of the batch, recomputed after the step).
+
+        The pass works on copies of the buffers, so that BatchNorm's running statistics do not see the batch twice.
+        """
+        buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        logits = functional_call(model, buffers, (batch.pixels,))
+        loss = supervised_loss(logits.float(), batch.targets, self._terms.task, self._terms.balance).mean()
+        self._policy.reward(-loss.item())
+
+    def end_epoch(self) -> None:
+        """Let the policy learn."""
+        self._policy.end_epoch()
+
+    def state_dict(self) -> dict[str, object]:
+        """The policy's memory."""
+        return self._policy.state_dict()
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        """Take up a saved policy."""
+        self._policy.load_state_dict(state)

@@ -1,0 +1,92 @@
+"""Baseline IV: teacher selection learnt by REINFORCE (Yuan et al., AAAI 2021), as section 4 of the method reads it.
+
+Departures from the original, which is written for text: the state holds the image student's pooled features, not a
+sentence embedding; the reward is the negative supervised loss of the batch after the student's step (the original
+also tries the distillation loss and the accuracy on a development set); a moving-average baseline steadies the gradient; the
+student is not trained on all teachers before the policy begins to learn.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pipeline.distillation.losses import supervised_loss
+from pipeline.params import Task
+from pipeline.seeds import stream
+
+BASELINE_DECAY = 0.9
+
+
+def policy_state(features: Tensor, teacher_logits: Tensor, targets: Tensor, task: Task) -> Tensor:
+    """Return the state of each teacher and sample, (K, B, F + C + 2).
+
+    [student features (B, F), teacher probabilities (K, B, C), teacher supervised loss (K, B), constant 1 for the bias].
+    """
+    K, B, _ = teacher_logits.shape
+    probabilities = teacher_logits.softmax(-1) if task == "multiclass" else teacher_logits.sigmoid()
+    losses = torch.stack([supervised_loss(logits, targets, task) for logits in teacher_logits])
+    parts = [features.expand(K, B, -1), probabilities, losses[..., None], torch.ones_like(losses)[..., None]]
+    return torch.cat(parts, dim=-1)
+
+
+def selection_weights(actions: Tensor) -> Tensor:
+    """Share the weight evenly among the selected teachers; all of them where none was. `actions`: 0/1 (K, B)."""
+    actions = torch.where(actions.sum(dim=0) > 0, actions, torch.ones_like(actions))
+    return actions / actions.sum(dim=0)
+
+
+def policy_gradient(state: Tensor, actions: Tensor, probabilities: Tensor, advantage: float) -> Tensor:
+    """Return (R - b) Σ_b (a - π) s for each teacher, (K, S): ∇ log π of a logistic policy, times the advantage.
+
+    `state`: (K, B, S); `actions`, `probabilities`: (K, B).
+    """
+    return advantage * torch.einsum("kb,kbs->ks", actions - probabilities, state)
+
+
+class SelectionPolicy:
+    """pi_k(select | state) = sigmoid(theta_k · state), one per teacher; it starts at 1/2 and learns once per epoch."""
+
+    def __init__(self, K: int, state_size: int, num_samples: int, seed: int, lr: float, device: torch.device) -> None:
+        self._num_samples, self._seed, self._lr = num_samples, seed, lr
+        self.theta = torch.zeros(K, state_size, device=device)
+        self._gradient = torch.zeros_like(self.theta)
+        self._baseline: float | None = None
+        self._pending: tuple[Tensor, Tensor, Tensor] | None = None
+        self._uniforms: tuple[int, np.ndarray] | None = None
+
+    def select(self, state: Tensor, epoch: int, positions: np.ndarray) -> Tensor:
+        """Draw the teachers of each sample and return 0/1 (K, B); remembers the draw for `reward`."""
+        probabilities = torch.sigmoid(torch.einsum("kbs,ks->kb", state, self.theta))
+        uniforms = torch.as_tensor(self._epoch_uniforms(epoch)[positions].T, dtype=state.dtype, device=state.device)
+        actions = (uniforms < probabilities).to(state.dtype)
+        self._pending = (state, actions, probabilities)
+        return actions
+
+    def _epoch_uniforms(self, epoch: int) -> np.ndarray:
+        if self._uniforms is None or self._uniforms[0] != epoch:
+            rng = stream(self._seed, "teacher selection", epoch)
+            self._uniforms = (epoch, rng.random((self._num_samples, self.theta.shape[0])))
+        return self._uniforms[1]
+
+    def reward(self, reward: float) -> None:
+        """Take the reward R of the last selection; b <- 0.9 b + 0.1 R, beginning at the first reward."""
+        if self._pending is None:
+            raise RuntimeError("a reward without a selection before it")
+        baseline = reward if self._baseline is None else self._baseline
+        self._gradient += policy_gradient(*self._pending, reward - baseline)
+        self._baseline = BASELINE_DECAY * baseline + (1 - BASELINE_DECAY) * reward
+        self._pending = None
+
+    def end_epoch(self) -> None:
+        """Apply the epoch's policy gradient (ascent)."""
+        self.theta += self._lr * self._gradient
+        self._gradient.zero_()
+
+    def state_dict(self) -> dict[str, object]:
+        """What a resumed run needs at the end of an epoch."""
+        return {"theta": self.theta, "baseline": self._baseline}
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        """Take up a saved policy."""
+        self.theta.copy_(state["theta"])  # type: ignore[arg-type]
+        self._baseline = state["baseline"]  # type: ignore[assignment]

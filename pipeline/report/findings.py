@@ -1,0 +1,181 @@
+"""What may be said about the figures: differences with their intervals, and the sentences around the table."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from pipeline.distillation.methods import ROSKD, ROSKD_RUN, TITLES
+from pipeline.params import Task
+from pipeline.report.results import Results
+
+COLUMNS = {"precision_macro": "Precision", "recall_macro": "Recall", "f1_macro": "F1", "auroc_macro": "AUROC"}
+"""The columns of the main table that are compared; expected calibration error stands beside them."""
+
+TABLE_COLUMNS = COLUMNS | {"ece": "ECE"}
+
+PAPER_TABLES = Path(__file__).with_name("paper_tables.csv")
+PAPER_DATA: dict[Task, str] = {"multiclass": "lesion", "multilabel": "cardio"}
+GROUP_NAMES: dict[Task, str] = {"multiclass": "lesions", "multilabel": "patients"}
+
+
+@dataclass(frozen=True)
+class Ingredient:
+    """One ingredient of RoS-KD: `method` has it, `without` is the same in all else."""
+
+    title: str
+    method: str
+    without: str
+
+
+INGREDIENTS = (
+    Ingredient("Overlapping subsets instead of all data for every teacher", "baseline_3_same", "baseline_3"),
+    Ingredient("Stochastic instead of equal teacher weights", ROSKD_RUN, "baseline_3_same"),
+    Ingredient("Smoothing of the student's weights", ROSKD, ROSKD_RUN),
+)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """Difference of a figure between two methods, first minus second; NaN bounds where no interval was computed."""
+
+    value: float
+    low: float = np.nan
+    high: float = np.nan
+
+    @property
+    def verdict(self) -> str:
+        """`higher`, `lower` (the interval excludes 0), `not shown`, or `untested`: no interval."""
+        if not np.isfinite([self.low, self.high]).all():
+            return "untested"
+        if self.low > 0:
+            return "higher"
+        return "lower" if self.high < 0 else "not shown"
+
+    @property
+    def text(self) -> str:
+        """The difference with its interval if there is one, as `+0.021 [-0.004, +0.046]`."""
+        if not np.isfinite(self.value):
+            return "undefined"
+        if self.verdict == "untested":
+            return signed(self.value)
+        return f"{signed(self.value)} [{signed(self.low)}, {signed(self.high)}]"
+
+
+def signed(value: float) -> str:
+    """Return a number with its sign and three decimals; what rounds to zero has no sign."""
+    text = f"{value:+.3f}"
+    return "0.000" if text in ("+0.000", "-0.000") else text
+
+
+def number(mean: float, sd: float = np.nan, *, separator: str = " ± ") -> str:
+    """Return `0.713 ± 0.012`, the bare mean without a standard deviation, and nothing for an undefined figure."""
+    if not np.isfinite(mean):
+        return ""
+    return f"{mean:.3f}{separator}{sd:.3f}" if np.isfinite(sd) else f"{mean:.3f}"
+
+
+def difference(results: Results, method: str, other: str, metric: str) -> Difference | None:
+    """Return `method` minus `other` on the test split; None if either has no such figure.
+
+    The interval comes from metrics/comparisons.csv, whichever way round the pair stands there; a pair that was not
+    compared has the bare difference of the means over seeds.
+    """
+    table = results.comparisons
+    for first, second, sign in ((method, other, 1), (other, method, -1)):
+        rows = table.loc[
+            (table["method_a"] == first) & (table["method_b"] == second) & (table["metric"] == metric)
+        ].to_dict("records")
+        if rows:
+            value, low, high = (sign * float(rows[0][name]) for name in ("difference", "low", "high"))
+            return Difference(value, min(low, high), max(low, high))
+    if not {method, other} <= set(results.methods):
+        return None
+    return Difference(results.figure(method, metric).mean - results.figure(other, metric).mean)
+
+
+def paper_figures(task: Task) -> dict[str, tuple[float, ...]]:
+    """Return precision, recall and F1 of each method in the paper's Table I, on its own data set of the task."""
+    table = pd.read_csv(PAPER_TABLES)
+    table = table.loc[(table["table"] == "I") & (table["task"] == PAPER_DATA[task])]
+    wide = table.pivot(index="setting", columns="metric", values="value")[["precision", "recall", "f1"]]
+    return {str(row[0]): tuple(map(float, row[1:])) for row in wide.itertuples()}
+
+
+def data_sentence(results: Results) -> str:
+    """Return on what the figures were measured."""
+    params = results.params
+    test, train = (results.samples.loc[results.samples["split"] == split] for split in ("test", "train"))
+    source = "phantom (drawn images, not real ones)" if params.data.source == "phantom" else params.data.source
+    return (
+        f"Test split of {source}: {len(test)} images of {test['group_id'].nunique()} {GROUP_NAMES[params.task]}, "
+        f"{params.data.image_size} px; labels as published. Label noise in train and val: {params.noise.kind}, "
+        f"{train['flipped'].mean():.1%} of {len(train)} training images changed."
+    )
+
+
+def seeds_sentence(results: Results) -> str:
+    """Return how many runs stand behind a figure, and what that allows to say."""
+    training = f"{results.params.training.epochs} epochs, batch {results.params.training.batch_size}"
+    if len(results.seeds) == 1:
+        return f"One seed ({results.seeds[0]}), {training}. A single run is an observation, not a result."
+    return f"Mean ± standard deviation over {len(results.seeds)} seeds, {training}."
+
+
+def views_sentence(results: Results) -> str:
+    """Return how the number of stored views V stands to the number of epochs."""
+    views, epochs = results.params.views.count, results.params.training.epochs
+    if views < epochs:
+        return (
+            f"{views} augmented views of every image, fewer than the {epochs} epochs: epoch e trains on view e mod "
+            f"{views}, so each view returns {epochs / views:.3g} times. {epochs} views would equal fresh augmentation "
+            f"in every epoch, with the teachers answering online."
+        )
+    return f"{views} augmented views for {epochs} epochs: every epoch has a view of its own, as with online teachers."
+
+
+def resampling_sentence(results: Results) -> str:
+    """Return what the intervals speak about."""
+    if results.comparisons.empty:
+        return "No intervals were computed, so no difference is shown."
+    row = results.comparisons.iloc[0]
+    scope = (
+        "groups and seeds resampled: the intervals speak about new patients and new runs"
+        if row["resampled"] == "groups+seeds"
+        else "seeds fixed: the intervals speak about new patients, not about new training runs"
+    )
+    return (
+        f"Differences are RoS-KD minus the method; 95 % intervals from a paired bootstrap over {row['n_groups']} test "
+        f"{GROUP_NAMES[results.params.task]} ({scope}). Higher or lower: the interval excludes 0, otherwise a "
+        f"difference is not shown. Not corrected for the number of comparisons."
+    )
+
+
+def rank_sentence(results: Results, metric: str) -> str:
+    """Return which method has the highest figure and where RoS-KD stands."""
+    scores = {method: results.figure(method, metric).mean for method in results.methods}
+    scores = {method: score for method, score in scores.items() if np.isfinite(score)}
+    if not scores:
+        return f"{COLUMNS[metric]} is undefined for every method."
+    best = max(scores, key=lambda method: scores[method])
+    sentence = f"Highest {COLUMNS[metric]}: {TITLES[best]}, {scores[best]:.3f}"
+    if ROSKD not in scores:
+        return f"{sentence}; RoS-KD was not measured."
+    if best == ROSKD:
+        return f"{sentence}."
+    rank = 1 + sum(value > scores[ROSKD] for value in scores.values())
+    return f"{sentence}; RoS-KD has {scores[ROSKD]:.3f}, place {rank} of {len(scores)}."
+
+
+def verdict_sentence(results: Results, metric: str) -> str:
+    """Return for how many methods RoS-KD is shown to be higher, lower, or neither."""
+    others = [method for method in results.methods if method != ROSKD]
+    found = [difference(results, ROSKD, method, metric) for method in others]
+    verdicts = [one.verdict for one in found if one]
+    shown = {name: verdicts.count(name) for name in ("higher", "lower")}
+    return (
+        f"{COLUMNS[metric]} of RoS-KD is shown to be higher than that of {shown['higher']} and lower than that of "
+        f"{shown['lower']} of the {len(verdicts)} methods it is compared with; no difference is shown for "
+        f"{len(verdicts) - sum(shown.values())}."
+    )

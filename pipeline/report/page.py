@@ -1,0 +1,93 @@
+"""The report: table.txt, the figures as PNGs, and one self-contained HTML page, from the artefacts alone."""
+
+import base64
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+
+from pipeline import artifacts
+from pipeline.distillation.methods import ROSKD
+from pipeline.files import atomic, write_text
+from pipeline.params import Params
+from pipeline.report import data_plots, findings, plots, style, tables
+from pipeline.report.results import Results, load, located
+from pipeline.report.table import terminal_table
+
+TEMPLATE = Path(__file__).with_name("page.html.j2")
+
+FIGURES: dict[str, Callable[[Results], Figure | None]] = {
+    "bars": plots.bars,
+    "differences": plots.differences,
+    "class_auroc": plots.class_auroc,
+    "confusion": lambda results: plots.confusion(results, ("baseline_1", ROSKD)),
+    "student_curves": plots.student_curves,
+    "teacher_curves": plots.teacher_curves,
+    "overlap": data_plots.overlap,
+    "contact_sheet": data_plots.contact_sheet,
+}
+"""Every figure by the name of its PNG; None where the run holds nothing to draw."""
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """A figure as a data URI, and its width on the page in CSS pixels."""
+
+    source: str
+    width: int
+
+
+def build(params: Params, root: Path = artifacts.ROOT) -> None:
+    """Write report/index.html, report/table.txt and report/figures/*.png under `root`.
+
+    `root` stands for artifacts/. Raises UserError where the metrics, the splits or the labels are missing; whatever
+    else is missing is left out of the page.
+    """
+    results = load(params, root)
+    folder = located(root, artifacts.REPORT).parent / "figures"
+    for stale in folder.glob("*.png"):
+        stale.unlink()
+    embedded = {}
+    with mpl.rc_context(style.RC):
+        for name, draw in FIGURES.items():
+            figure = draw(results)
+            if figure is None:
+                continue
+            content = style.png(figure)
+            with atomic(folder / f"{name}.png") as temporary:
+                temporary.write_bytes(content)
+            source = "data:image/png;base64," + base64.b64encode(content).decode("ascii")
+            embedded[name] = Embedded(source, round(100 * figure.get_figwidth()))
+    write_text(located(root, artifacts.TABLE), terminal_table(results))
+    write_text(located(root, artifacts.REPORT), render(results, embedded))
+
+
+def render(results: Results, embedded: dict[str, Embedded]) -> str:
+    """Return the page as HTML; everything that comes from the data is escaped."""
+    environment = jinja2.Environment(
+        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        results=results,
+        params=results.params,
+        figures=embedded,
+        findings=findings,
+        tables=tables,
+        counts=_counts(results),
+    )
+
+
+def _counts(results: Results) -> dict[str, int]:
+    samples = results.samples
+    flipped = samples["flipped"].to_numpy(dtype=bool)
+    changed = samples["given"].to_numpy(dtype=str) != samples["published"].to_numpy(dtype=str)
+    return {
+        "images": len(samples),
+        "groups": len(set(samples["group_id"])),
+        "flipped": int(np.count_nonzero(flipped)),
+        "corrected": int(np.count_nonzero(changed & ~flipped)),
+    }

@@ -1,0 +1,144 @@
+"""The tables of the page, as rows of text that the template only lays out."""
+
+import json
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from pipeline.distillation.methods import ROSKD, TITLES
+from pipeline.params import Task, flatten
+from pipeline.report.findings import (
+    COLUMNS,
+    INGREDIENTS,
+    TABLE_COLUMNS,
+    difference,
+    number,
+    paper_figures,
+)
+from pipeline.report.results import Results, over_seeds, where
+
+CHECKPOINTS = {"last": "last epoch", "selected": "best validation epoch", "smoothed": "smoothed"}
+COMPARED = ("f1_macro", "auroc_macro")
+FURTHER: dict[Task, dict[str, str]] = {
+    "multiclass": {"f1_weighted": "F1, weighted", "accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy"},
+    "multilabel": {
+        f"{name}_macro_at_0.5": f"{COLUMNS[f'{name}_macro']} at 0.5" for name in ("precision", "recall", "f1")
+    },
+}
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table: its head, its cells, the positions of cells in bold, and a class for the style sheet."""
+
+    head: str
+    cells: list[str]
+    bold: set[int] = field(default_factory=set)
+    kind: str = ""
+
+
+def main(results: Results) -> list[Row]:
+    """One row per method: our five figures, then the paper's three; bold is the best of a column as printed."""
+    means = {metric: {m: results.figure(m, metric).mean for m in results.methods} for metric in TABLE_COLUMNS}
+    paper = paper_figures(results.params.task)
+    rows = []
+    for method in results.methods:
+        cells = [number(*results.figure(method, metric)) for metric in TABLE_COLUMNS]
+        bold = {i for i, metric in enumerate(TABLE_COLUMNS) if _is_best(means[metric], method, metric == "ece")}
+        cells += [number(value) for value in paper.get(method, (np.nan,) * 3)]
+        rows.append(Row(TITLES[method], cells, bold, "ours" if method == ROSKD else ""))
+    return rows
+
+
+def _is_best(means: dict[str, float], method: str, lowest: bool) -> bool:
+    """True for the highest (or lowest) mean; what prints alike is equally good."""
+    known = [round(value, 3) for value in means.values() if np.isfinite(value)]
+    return len(known) > 1 and round(means[method], 3) == (min(known) if lowest else max(known))
+
+
+def differences(results: Results) -> list[Row]:
+    """RoS-KD minus every other method, with a verdict for each metric."""
+    rows = []
+    for method in results.methods:
+        found = [difference(results, ROSKD, method, metric) for metric in COMPARED]
+        if method != ROSKD and any(found):
+            cells = [text for one in found for text in ((one.text, one.verdict) if one else ("", ""))]
+            rows.append(Row(TITLES[method], cells))
+    return rows
+
+
+def ingredients(results: Results) -> list[Row]:
+    """The share of each ingredient: the method that has it minus the one that lacks it and is the same in all else."""
+    rows = []
+    for one in INGREDIENTS:
+        found = [difference(results, one.method, one.without, metric) for metric in COMPARED]
+        cells = [f"{TITLES[one.method]} minus {TITLES[one.without]}"]
+        cells += [text for d in found for text in ((d.text, d.verdict) if d else ("not measured", ""))]
+        rows.append(Row(one.title, cells))
+    return rows
+
+
+def further(results: Results) -> list[Row]:
+    """One row per method: the figures of `FURTHER`."""
+    metrics = FURTHER[results.params.task]
+    return [
+        Row(TITLES[method], [number(*results.figure(method, metric)) for metric in metrics])
+        for method in results.methods
+    ]
+
+
+def checkpoints(results: Results) -> list[Row]:
+    """Every checkpoint of every run; RoS-KD is the smoothed one of Baseline V."""
+    summary = results.summary(list(TABLE_COLUMNS))
+    rows = []
+    for method in results.methods:
+        for checkpoint, title in CHECKPOINTS.items():
+            keys = [(method, checkpoint, metric) for metric in TABLE_COLUMNS]
+            if method != ROSKD and any(key in summary for key in keys):
+                cells = [number(*summary[key]) if key in summary else "" for key in keys]
+                rows.append(Row(TITLES[method] if checkpoint == "last" else "", [title, *cells]))
+    return rows
+
+
+def teachers(results: Results) -> list[Row]:
+    """Every teacher's figures on the test split, by pool."""
+    rows = where(results.teachers, "test", list(TABLE_COLUMNS), overall=True)
+    summary = over_seeds(rows, ["pool", "architecture", "metric"])
+    titles = {"subset": "overlapping subset", "full": "all training data"}
+    lines = []
+    for pool, title in titles.items():
+        for name in results.params.teachers.architectures:
+            keys = [(pool, name, metric) for metric in TABLE_COLUMNS]
+            if any(key in summary for key in keys):
+                lines.append(Row(name, [title, *(number(*summary[key]) if key in summary else "" for key in keys)]))
+    return lines
+
+
+def class_counts(results: Results) -> list[Row]:
+    """Images of every class in each split by the published label, and in train by the given one."""
+    samples = results.samples
+    columns = [samples.loc[samples["split"] == split, "published"] for split in SPLITS]
+    columns.append(samples.loc[samples["split"] == "train", "given"])
+    cells = [[set(cell.split("|")) - {""} for cell in column] for column in columns]
+    rows = [Row(name, [str(sum(name in found for found in column)) for column in cells]) for name in results.classes]
+    if results.params.task == "multilabel":
+        rows.append(Row("no finding", [str(sum(not found for found in column)) for column in cells]))
+    rows.append(Row("images", [str(len(column)) for column in cells], kind="sum"))
+    groups = [samples.loc[samples["split"] == split, "group_id"].nunique() for split in (*SPLITS, "train")]
+    return [*rows, Row("groups", [str(count) for count in groups], kind="sum")]
+
+
+def parameters(results: Results) -> list[tuple[str, list[tuple[str, str]]]]:
+    """All parameters by section of params.yaml."""
+    sections: dict[str, list[tuple[str, str]]] = {}
+    for name, value in flatten(results.params).items():
+        section, _, key = name.partition(".")
+        text = ", ".join(map(str, value)) if isinstance(value, tuple) else value
+        text = text if isinstance(text, str) else json.dumps(text)
+        sections.setdefault(section if key else "general", []).append((key or name, text))
+    return list(sections.items())
+
+
+HEADS = list(TABLE_COLUMNS.values())
+COMPARED_HEADS = [COLUMNS[metric] for metric in COMPARED]

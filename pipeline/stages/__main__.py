@@ -1,0 +1,144 @@
+"""The command line: `python -m pipeline.stages <command>`; every module is imported by the command that needs it."""
+
+import importlib
+import sys
+from typing import Annotated
+
+import typer
+
+from models.errors import ModelError
+from pipeline.errors import UserError
+from pipeline.params import load
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+Seed = Annotated[int, typer.Option(help="which of params.yaml's seeds")]
+Pool = Annotated[str, typer.Option(help="full (all data) or subset")]
+Architecture = Annotated[str, typer.Option(help="one of teachers.architectures")]
+Port = Annotated[int, typer.Option(help="port on this machine", min=1, max=65535)]
+
+
+def _run(module: str, /, **arguments: object) -> None:
+    importlib.import_module(f"pipeline.stages.{module}").run(load(), **arguments)
+
+
+@app.command()
+def preset(
+    name: Annotated[str | None, typer.Argument(help="a file of presets/, without .yaml")] = None,
+    data: Annotated[str | None, typer.Option(help="folder of the data, becomes data.path")] = None,
+) -> None:
+    """Lay a preset over params.yaml and check parameters and data."""
+    importlib.import_module("pipeline.stages.preset").run(name, data)
+
+
+@app.command()
+def check() -> None:
+    """Check params.yaml and everything it names."""
+    _run("check")
+
+
+@app.command()
+def prepare() -> None:
+    """Decode and resize all images once."""
+    _run("prepare")
+
+
+@app.command()
+def split() -> None:
+    """Split by group, stratified."""
+    _run("split")
+
+
+@app.command()
+def noise() -> None:
+    """Make the labels that are trained on."""
+    _run("noise")
+
+
+@app.command()
+def subsets() -> None:
+    """Choose the teachers' overlapping subsets."""
+    _run("subsets")
+
+
+@app.command()
+def teacher(seed: Seed, pool: Pool, architecture: Architecture) -> None:
+    """Train one teacher."""
+    _run("teacher", seed=seed, pool=pool, architecture=architecture)
+
+
+@app.command("soft-labels")
+def soft_labels(seed: Seed, pool: Pool) -> None:
+    """Let a pool's teachers answer every view once."""
+    _run("soft_labels", seed=seed, pool=pool)
+
+
+@app.command()
+def student(
+    seed: Seed, stage: Annotated[str, typer.Option(help="student_plain, student_full or student_subset")]
+) -> None:
+    """Train the students of one stage."""
+    _run("student", seed=seed, stage=stage)
+
+
+@app.command()
+def evaluate() -> None:
+    """Measure all networks on validation and test."""
+    _run("evaluate")
+
+
+@app.command()
+def export() -> None:
+    """Export RoS-KD's student to ONNX."""
+    _run("export")
+
+
+@app.command()
+def report() -> None:
+    """Write the table and the page."""
+    _run("report")
+
+
+@app.command()
+def track() -> None:
+    """Make the tracker agree with the artefacts and register the student."""
+    _run("track")
+
+
+@app.command("all")
+def all_stages(
+    start_at: Annotated[str | None, typer.Option(help="skip the stages before this one (their outputs exist)")] = None,
+) -> None:
+    """Run every stage in order, without DVC."""
+    _run("all", start_at=start_at)
+
+
+@app.command()
+def ui(port: Port = 5000) -> None:
+    """Compare runs in MLflow's page."""
+    from pipeline import tracking
+
+    tracking.ui(port)
+
+
+@app.command()
+def serve(
+    port: Port = 5000,
+    model: Annotated[str | None, typer.Option(help="models:/name@alias or models:/name/version")] = None,
+) -> None:
+    """Serve the registered champion over HTTP."""
+    from pipeline import serve as serving
+
+    serving.run(model, port)
+
+
+def main() -> None:
+    """Run a command; a user's mistake is told in plain words, with exit status 2."""
+    try:
+        app()
+    except (UserError, ModelError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""The whole pipeline in order, in one process and without DVC: for a bare GPU node."""
+
+import importlib
+from collections.abc import Iterator
+
+from pipeline.errors import UserError
+from pipeline.params import Params
+
+Call = tuple[str, str, dict[str, object]]
+"""Stage name as in dvc.yaml, module of `pipeline.stages`, arguments beside the parameters."""
+
+
+def calls(params: Params) -> Iterator[Call]:
+    """Yield every stage in an order that respects dvc.yaml."""
+    for name in ("check", "prepare", "split", "noise", "subsets"):
+        yield name, name, {}
+    for seed in params.seeds:
+        yield "student_plain", "student", {"seed": seed, "stage": "student_plain"}
+        for pool in ("full", "subset"):
+            for architecture in params.teachers.architectures:
+                yield f"teacher_{pool}", "teacher", {"seed": seed, "pool": pool, "architecture": architecture}
+            yield f"soft_labels_{pool}", "soft_labels", {"seed": seed, "pool": pool}
+            yield f"student_{pool}", "student", {"seed": seed, "stage": f"student_{pool}"}
+    for name in ("evaluate", "export", "report", "track"):
+        yield name, name, {}
+
+
+def run(params: Params, start_at: str | None = None) -> None:
+    """Run all stages, or those from the first one named `start_at` on. Raises UserError for an unknown name."""
+    planned = list(calls(params))
+    names = [name for name, _, _ in planned]
+    if start_at is not None and start_at not in names:
+        raise UserError(f"--start-at is {start_at!r}; the stages are {', '.join(dict.fromkeys(names))}")
+    first = 0 if start_at is None else names.index(start_at)
+    for name, module, arguments in planned[first:]:
+        print(" ".join([f"[{name}]", *(f"{key}={value}" for key, value in arguments.items())]), flush=True)
+        importlib.import_module(f"pipeline.stages.{module}").run(params, **arguments)

@@ -1,0 +1,160 @@
+"""Stage `evaluate`: every student's and teacher's figures on validation and test, and how sure the differences are."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from models.architectures import Architecture
+from models.classifier import Classifier, load_weights
+from models.inference import predict
+from models.registry import build
+from pipeline import artifacts
+from pipeline.artifacts import Checkpoint, Pool
+from pipeline.data.prepared import Prepared, load_prepared
+from pipeline.distillation.methods import ROSKD, ROSKD_RUN, RUNS
+from pipeline.evaluation.metrics import evaluate, tune_thresholds
+from pipeline.evaluation.statistics import METRICS, bootstrap_interval, draw, paired_bootstrap, resample
+from pipeline.files import atomic
+from pipeline.params import Params, StudentParams, TeacherParams
+from pipeline.seeds import stream
+from pipeline.training.device import pick_device
+
+EVALUATED = ("val", "test")
+POOLS: tuple[Pool, ...] = ("full", "subset")
+CHECKPOINTS: tuple[Checkpoint, ...] = ("last", "selected", "smoothed")
+
+Logits = dict[str, np.ndarray]
+"""{split: float32 (N, C)} of one network."""
+
+
+class Networks:
+    """Loads networks one after another and lets them answer the evaluated splits."""
+
+    def __init__(self, params: Params, prepared: Prepared) -> None:
+        self._prepared = prepared
+        self._device = pick_device(params.training.device)
+
+    def answers(self, architecture: Architecture, section: TeacherParams | StudentParams, weights: Path) -> Logits:
+        """The logits of the network whose weights lie in `weights`."""
+        model: Classifier = build(architecture, num_classes=len(self._prepared.classes), stem=section.stem)
+        load_weights(model, weights)
+        model = model.to(self._device)
+        rows = {split: self._prepared.rows(split) for split in EVALUATED}
+        return {split: predict(model, self._prepared.images, rows[split], self._device) for split in EVALUATED}
+
+
+def run(params: Params) -> None:
+    """Write predictions, metrics/students.csv, teachers.csv, comparisons.csv and intervals.csv."""
+    prepared = load_prepared(params.task)
+    networks = Networks(params, prepared)
+    students: dict[tuple[str, Checkpoint], dict[int, Logits]] = {}
+    for seed in params.seeds:
+        for name in RUNS:
+            for checkpoint in CHECKPOINTS:
+                weights = artifacts.student_weights(seed, name, checkpoint)
+                logits = networks.answers(params.student.architecture, params.student, weights)
+                students.setdefault((name, checkpoint), {})[seed] = logits
+    students[ROSKD, "smoothed"] = students[ROSKD_RUN, "smoothed"]
+    _write_predictions(prepared, students)
+    _write_csv(artifacts.STUDENT_METRICS, _student_rows(prepared, students))
+    _write_csv(artifacts.TEACHER_METRICS, _teacher_rows(params, prepared, networks))
+    _write_statistics(params, prepared, students)
+
+
+def _figures(prepared: Prepared, logits: Logits) -> list[dict[str, object]]:
+    """All figures of one network on every evaluated split; thresholds are tuned on validation, never on test."""
+    thresholds = _thresholds(prepared, logits)
+    rows = []
+    for split in EVALUATED:
+        table = evaluate(prepared.task, logits[split], prepared.targets(split), prepared.classes, thresholds)
+        rows += [{"split": split} | row for row in table.to_dict("records")]
+    return rows
+
+
+def _thresholds(prepared: Prepared, logits: Logits) -> np.ndarray | None:
+    return None if prepared.task == "multiclass" else tune_thresholds(logits["val"], prepared.targets("val"))
+
+
+def _student_rows(
+    prepared: Prepared, students: dict[tuple[str, Checkpoint], dict[int, Logits]]
+) -> list[dict[str, object]]:
+    return [
+        {"seed": seed, "method": method, "checkpoint": checkpoint} | row
+        for (method, checkpoint), by_seed in students.items()
+        for seed, logits in by_seed.items()
+        for row in _figures(prepared, logits)
+    ]
+
+
+def _teacher_rows(params: Params, prepared: Prepared, networks: Networks) -> list[dict[str, object]]:
+    return [
+        {"seed": seed, "pool": pool, "architecture": name} | row
+        for seed in params.seeds
+        for pool in POOLS
+        for name in params.teachers.architectures
+        for row in _figures(
+            prepared, networks.answers(name, params.teachers, artifacts.teacher_weights(seed, pool, name))
+        )
+    ]
+
+
+def _write_predictions(prepared: Prepared, students: dict[tuple[str, Checkpoint], dict[int, Logits]]) -> None:
+    for (method, checkpoint), by_seed in students.items():
+        for seed, logits in by_seed.items():
+            arrays = {}
+            for split in EVALUATED:
+                arrays[f"{split}_sample_ids"] = prepared.sample_ids[prepared.rows(split)]
+                arrays[f"{split}_targets"] = prepared.targets(split)
+                arrays[f"{split}_logits"] = logits[split]
+            with atomic(artifacts.predictions(seed, method, checkpoint)) as temporary:
+                np.savez(temporary, **arrays)
+
+
+def _write_statistics(
+    params: Params, prepared: Prepared, students: dict[tuple[str, Checkpoint], dict[int, Logits]]
+) -> None:
+    """RoS-KD against each baseline, and each method's interval: test groups are resampled, the seeds stay fixed."""
+    test = prepared.rows("test")
+    draws = draw(prepared.groups[test], len(params.seeds), stream(params.split.seed, "bootstrap", 0))
+    figures = {
+        key: resample(
+            prepared.task,
+            [by_seed[seed]["test"] for seed in params.seeds],
+            prepared.targets("test"),
+            draws,
+            thresholds=_all_thresholds(params, prepared, by_seed),
+        )
+        for key, by_seed in students.items()
+    }
+    compared = [key for key in figures if key[1] == "last"]
+    _write_csv(
+        artifacts.COMPARISONS,
+        [
+            {"method_a": ROSKD, "method_b": method, "metric": metric}
+            | asdict(paired_bootstrap(figures[ROSKD, "smoothed"][metric], figures[method, checkpoint][metric], draws))
+            for method, checkpoint in compared
+            for metric in METRICS
+        ],
+    )
+    _write_csv(
+        artifacts.INTERVALS,
+        [
+            {"method": method, "checkpoint": checkpoint, "metric": metric}
+            | asdict(bootstrap_interval(values[metric], draws))
+            for (method, checkpoint), values in figures.items()
+            for metric in METRICS
+        ],
+    )
+
+
+def _all_thresholds(params: Params, prepared: Prepared, by_seed: dict[int, Logits]) -> list[np.ndarray] | None:
+    if prepared.task == "multiclass":
+        return None
+    return [tune_thresholds(by_seed[seed]["val"], prepared.targets("val")) for seed in params.seeds]
+
+
+def _write_csv(path: Path, rows: list[dict[str, object]]) -> None:
+    with atomic(path) as temporary:
+        pd.DataFrame(rows).to_csv(temporary, index=False)

@@ -1,0 +1,109 @@
+"""What the teacher and the student stages share: from parameters and prepared data to one tracked training."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from models.architectures import Architecture
+from models.classifier import Classifier
+from models.inference import predict
+from models.registry import build
+from pipeline import artifacts, tracking
+from pipeline.data.prepared import Prepared, load_prepared
+from pipeline.data.views import Views
+from pipeline.distillation.losses import Balance, balance_for
+from pipeline.distillation.objective import Objective
+from pipeline.evaluation.metrics import epoch_metrics, primary_metric
+from pipeline.files import sha256_file
+from pipeline.params import Params, StudentParams, TeacherParams
+from pipeline.stages.orphan import DvcWatch
+from pipeline.training.device import pick_device
+from pipeline.training.loop import Fitted, Plan, TrainingSet, fit, seeded_model
+from pipeline.training.progress import Progress
+from pipeline.training.resume import ResumeFile
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything a stage's trainings have in common."""
+
+    params: Params
+    seed: int
+    prepared: Prepared
+    device: torch.device
+
+    def training_set(self, kept: np.ndarray | None = None) -> TrainingSet:
+        """The training split, or those of its samples where `kept`, bool (N,), is True."""
+        rows = self.prepared.rows("train")
+        rows = rows if kept is None else rows[kept]
+        return TrainingSet(
+            images=self.prepared.images,
+            sample_ids=self.prepared.sample_ids,
+            rows=rows,
+            targets=torch.from_numpy(self.prepared.given[rows]).to(self.device),
+            views=Views(self.params.views, len(self.prepared.images)),
+        )
+
+    def balance(self, data: TrainingSet) -> Balance:
+        """The answer to class imbalance in `data`."""
+        targets = self.prepared.given[data.rows]
+        kind = self.params.training.balance
+        return balance_for(kind, self.prepared.task, targets, len(self.prepared.classes), self.device)
+
+    def network(self, architecture: Architecture, section: TeacherParams | StudentParams, name: str) -> Classifier:
+        """A network whose initial weights depend on the seed and `name` alone."""
+        classes = len(self.prepared.classes)
+        return seeded_model(
+            lambda: build(architecture, num_classes=classes, stem=section.stem, weights=section.weights),
+            self.seed,
+            name,
+        )
+
+    def validate(self, model: nn.Module) -> dict[str, float]:
+        """Metrics of the validation split (its labels are noisy too)."""
+        logits = predict(model, self.prepared.images, self.prepared.rows("val"), self.device)
+        return epoch_metrics(self.prepared.task, logits, self.prepared.targets("val"))
+
+    def train(
+        self,
+        model: Classifier,
+        data: TrainingSet,
+        objective: Objective,
+        *,
+        title: str,
+        run: tracking.LiveRun,
+        resume: Path,
+        warmup: float | None = None,
+    ) -> Fitted:
+        """Train, show progress, and tell the tracker of each epoch."""
+        primary = primary_metric(self.prepared.task)
+        progress = Progress(title, self.params.training.epochs, primary)
+        dvc = DvcWatch()
+
+        def on_epoch(epoch: int, metrics: dict[str, float]) -> None:
+            progress.on_epoch(epoch, metrics)
+            run.log_epoch(epoch, metrics)
+            dvc.require_alive()
+
+        plan = Plan(self.params.training, self.seed, self.validate, primary, warmup, on_epoch)
+        return fit(model, data, objective, plan, self.device, ResumeFile(resume))
+
+
+def open_bench(params: Params, seed: int) -> Bench:
+    """Load the prepared data and pick the device."""
+    return Bench(params, seed, load_prepared(params.task), pick_device(params.training.device))
+
+
+def decides(params: Params, seed: int, *inputs: Path) -> dict[str, object]:
+    """What the result of a training depends on, beside the code: its parameters and the contents of its inputs."""
+    training = params.training.model_dump(mode="json", exclude={"device"})
+    files = [artifacts.DATA_REPORT, artifacts.SPLITS, artifacts.LABELS, *inputs]
+    return {
+        "seed": seed,
+        "training": training,
+        "views": params.views.model_dump(mode="json"),
+        "inputs": {str(path): sha256_file(path) for path in files},
+    }

@@ -1,0 +1,11 @@
+"""Stage `report`: the table, the plots and the page, from the artefacts alone."""
+
+from pipeline import artifacts
+from pipeline.params import Params
+from pipeline.report import page
+
+
+def run(params: Params) -> None:
+    """Write report/index.html, report/table.txt and report/figures/."""
+    page.build(params)
+    print(f"report: {artifacts.REPORT}")

@@ -1,0 +1,31 @@
+"""MLflow as a view of the artefacts that can be rebuilt; the only part of `pipeline/` that imports mlflow, and late.
+
+A stage logs with `live_run` while it trains; the last stage, `track`, calls `mirror`, which repairs, evaluates and
+registers:
+
+    with tracking.live_run(params, tracking.student(params, seed, "baseline_5")) as run:
+        run.log_epoch(epoch, {"train/loss": 1.2, "val/f1_macro": 0.6})
+        run.finish(history)
+    print(tracking.mirror(params))
+"""
+
+from pipeline.tracking.live import LiveRun, live_run
+from pipeline.tracking.mirror import Summary, mirror
+from pipeline.tracking.registry import Registration, model_exists, register
+from pipeline.tracking.runs import Child, children, student, teacher
+from pipeline.tracking.ui import ui
+
+__all__ = [
+    "Child",
+    "LiveRun",
+    "Registration",
+    "Summary",
+    "children",
+    "live_run",
+    "mirror",
+    "model_exists",
+    "register",
+    "student",
+    "teacher",
+    "ui",
+]

@@ -1,0 +1,135 @@
+"""What the artefacts say about each run: its curves from history.csv, its evaluation from the metrics files."""
+
+import csv
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from pipeline import artifacts
+from pipeline.distillation.methods import ROSKD
+from pipeline.errors import UserError
+from pipeline.files import sha256_file, sha256_json
+from pipeline.tracking.runs import Child
+from pipeline.tracking.session import Point
+
+HEADLINES = ("f1_macro", "auroc_macro")
+"""The metrics that the parent run shows for every method."""
+AT_HALF = "_at_0.5"
+"""Suffix of metrics at the fixed threshold 0.5, at which the curves are taken; the plain names are at tuned ones."""
+
+
+def read_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
+    """The rows of a CSV; raises UserError where it is missing or lacks one of `columns`."""
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            reader = csv.DictReader(stream)
+            missing = set(columns) - set(reader.fieldnames or ())
+            if missing:
+                raise UserError(f"{path}: has no column {', '.join(sorted(missing))}; run make repro to write it again")
+            return list(reader)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run make repro, which writes it, before its runs are tracked") from None
+
+
+def curves(history: Path) -> list[Point]:
+    """The epoch curves of a history.csv, blank and non-finite values left out."""
+    rows = read_rows(history, ("epoch", "split", "metric", "value"))
+    points = ((f"{row['split']}/{row['metric']}", int(row["epoch"]), _number(row["value"])) for row in rows)
+    return [Point(key, epoch, value) for key, epoch, value in points if value is not None]
+
+
+def curves_of(child: Child, root: Path, measured: Mapping[str, float]) -> list[Point]:
+    """The curves a child shows; RoS-KD has those of the run that it smooths, where it has an end point of its own."""
+    points = curves(root / child.history)
+    return [point for point in points if point.key in measured] if child.params["method"] == ROSKD else points
+
+
+def content(child: Child, root: Path) -> str:
+    """The hash of what the child's curves are made from."""
+    path = root / child.history
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; run make repro, which trains {child.title}, before it is tracked")
+    return sha256_file(path)
+
+
+class Evaluation:
+    """The values measured once, after training, per child: `{"test/f1_macro": 0.6, ...}`."""
+
+    def __init__(self, root: Path):
+        """Read students.csv and teachers.csv; raises UserError where one is missing or malformed."""
+        self._values: dict[str, dict[str, float]] = defaultdict(dict)
+        columns = ("seed", "method", "checkpoint", "split", "metric", "class", "value")
+        for row in read_rows(root / artifacts.STUDENT_METRICS, columns):
+            self._add(f"{row['method']}/seed{row['seed']}", _student_key(row), row["value"])
+        for values in self._values.values():
+            for key in [key for key in values if key.startswith("val/") and key.endswith(AT_HALF)]:
+                values[key.removesuffix(AT_HALF)] = values.pop(key)  # the end of a curve is measured as the curve
+        columns = ("seed", "pool", "architecture", "split", "metric", "class", "value")
+        for row in read_rows(root / artifacts.TEACHER_METRICS, columns):
+            key = _key("test", row["metric"], row["class"]) if row["split"] == "test" else None
+            self._add(f"teacher/{row['pool']}/{row['architecture']}/seed{row['seed']}", key, row["value"])
+
+    def of(self, child: Child) -> dict[str, float]:
+        """What was measured of one child; empty if nothing was."""
+        return self._values.get(child.name, {})
+
+    def points(self, child: Child, curve: list[Point]) -> list[Point]:
+        """The same as points: at step 0, but RoS-KD's own validation ends its `curve`, a step after the last."""
+        after = max((point.step for point in curve), default=0) + 1
+        drawn = {point.key for point in curve}
+        ends = re.compile(r"val/[^/]+").fullmatch
+        return [
+            Point(key, after if ends(key) else 0, value)
+            for key, value in self.of(child).items()
+            if key in drawn or not ends(key)
+        ]
+
+    def _add(self, name: str, key: str | None, text: str) -> None:
+        value = _number(text)
+        if key is not None and value is not None:
+            self._values[name][key] = value
+
+
+def headlines(students: Iterable[Child], evaluation: Evaluation) -> dict[str, float]:
+    """The parent's own metrics, means over seeds: RoS-KD's overall `test/...`, and `methods/f1_macro/<method>`."""
+    collected: dict[str, list[float]] = defaultdict(list)
+    for child in students:
+        method = child.params["method"]
+        for key, value in evaluation.of(child).items():
+            split, _, metric = key.partition("/")
+            if split == "test" and metric in HEADLINES:
+                collected[f"methods/{metric}/{method}"].append(value)
+            if split == "test" and method == ROSKD and "/" not in metric:
+                collected[key].append(value)
+    return {key: math.fsum(values) / len(values) for key, values in collected.items()}
+
+
+def values_hash(values: dict[str, float]) -> str:
+    """The hash of a set of named values, whatever their order."""
+    return sha256_json(values)
+
+
+def _student_key(row: dict[str, str]) -> str | None:
+    """`test/f1_macro` of the weights the method stands for, `test/selected/f1_macro` of its other checkpoints.
+
+    Validation of the last weights is left out, because it is the last point of the curve; so is validation by class.
+    """
+    split, is_roskd = row["split"], row["method"] == ROSKD
+    main = row["checkpoint"] == ("smoothed" if is_roskd else "last")
+    if row["class"]:
+        return _key(split, row["metric"], row["class"]) if main and split == "test" else None
+    if main:
+        return _key(split, row["metric"]) if split == "test" or is_roskd else None
+    return _key(split, row["checkpoint"], row["metric"])
+
+
+def _key(*parts: str) -> str:
+    """A metric name as MLflow allows it: `/` only between parts, and none of the characters it refuses."""
+    return "/".join(re.sub(r"[^\w\-. ]", "_", part) for part in parts if part)
+
+
+def _number(text: str) -> float | None:
+    value = float(text) if text.strip() else math.nan
+    return value if math.isfinite(value) else None

@@ -1,0 +1,162 @@
+"""Which runs the tracker holds for one state of the pipeline: a parent, and a child per teacher, student and RoS-KD."""
+
+import json
+import subprocess
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+from pipeline import artifacts
+from pipeline.artifacts import Pool
+from pipeline.distillation.methods import ROSKD, ROSKD_RUN, RUNS, TITLES, teachers_of
+from pipeline.errors import UserError
+from pipeline.files import sha256_file, sha256_json
+from pipeline.params import Params, flatten
+
+POOLS: tuple[Pool, ...] = ("full", "subset")
+MACHINE_ONLY = ("training.device", "data.path", "data.corrections")
+"""Where things lie and what computes them; the data and the corrections count by their content instead."""
+
+KEY = "roskd.key"
+KIND = "roskd.kind"
+NAME = "roskd.name"
+CONTENT = "roskd.content"
+EVALUATION = "roskd.evaluation"
+REUSED = "reused"
+NOTE = "mlflow.note.content"
+
+
+@dataclass(frozen=True)
+class State:
+    """One state of the pipeline, that is one parent run.
+
+    `key` hashes parameters, data and corrections; `params` is what its runs log; `tags` what they all carry.
+    """
+
+    key: str
+    title: str
+    params_hash: str
+    data_hash: str
+    params: dict[str, Any]
+    tags: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Child:
+    """One run below the parent: `name` identifies it there, `title` is shown, `history` is relative to the root."""
+
+    kind: Literal["teacher", "student"]
+    name: str
+    title: str
+    history: Path
+    params: dict[str, str]
+    note: str = ""
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """What the child is, for filters in the tracker."""
+        facts = {key: self.params[key] for key in ("method", "seed", "pool", "architecture")}
+        return {KIND: self.kind, NAME: self.name, **facts} | ({NOTE: self.note} if self.note else {})
+
+
+def read_state(params: Params, root: Path) -> State:
+    """Hash parameters and data into the state below `root`; raises UserError where the data is not prepared yet."""
+    flat = {name: value for name, value in flatten(params).items() if not name.startswith("tracking.")}
+    described = {name: value for name, value in flat.items() if name not in MACHINE_ONLY}
+    params_hash = sha256_json(described)
+    data_hash = _data_hash(root / artifacts.DATA_REPORT)
+    corrections = root / params.data.corrections
+    corrected = sha256_file(corrections) if corrections.is_file() else ""
+    key = sha256_json([params_hash, data_hash, corrected])
+    tags = {KEY: key, "roskd.params_hash": params_hash, "roskd.data_hash": data_hash, **_git(root)}
+    return State(key, _title(params), params_hash, data_hash, flat, tags)
+
+
+def children(params: Params) -> list[Child]:
+    """Every child that the finished pipeline has, teachers first, RoS-KD last within its seed."""
+    teachers = [
+        teacher(params, seed, pool, name)
+        for seed in params.seeds
+        for pool in POOLS
+        for name in params.teachers.architectures
+    ]
+    return teachers + [student(params, seed, method) for seed in params.seeds for method in (*RUNS, ROSKD)]
+
+
+def teacher(params: Params, seed: int, pool: Pool, architecture: str) -> Child:
+    """The child of one teacher."""
+    return Child(
+        kind="teacher",
+        name=f"teacher/{pool}/{architecture}/seed{seed}",
+        title=_with_seed(params, f"teacher {pool} {architecture}", seed),
+        history=artifacts.teacher_history(seed, pool, architecture),
+        params={"method": "teacher", "seed": str(seed), "pool": pool, "architecture": architecture},
+    )
+
+
+def student(params: Params, seed: int, method: str) -> Child:
+    """The child of one student run, or of RoS-KD (`method` "roskd"), whose curves are those of its run."""
+    run = ROSKD_RUN if method == ROSKD else method
+    definition = RUNS[run]
+    note = (
+        f"RoS-KD is the smoothed student (Eq. 1) of the run {ROSKD_RUN}: one training, two results. The val/ curves "
+        "are that run's; their last point, one step after the last epoch, is the smoothed student's own value."
+    )
+    return Child(
+        kind="student",
+        name=f"{method}/seed{seed}",
+        title=_with_seed(params, method, seed),
+        history=artifacts.student_history(seed, run),
+        params={
+            "method": method,
+            "title": TITLES[method],
+            "seed": str(seed),
+            "pool": definition.pool or "none",
+            "architecture": params.student.architecture,
+            "teachers": ", ".join(teachers_of(definition, params.teachers.architectures)) or "none",
+            "weighting": definition.weighting if definition.pool else "none",
+            "unseen_only": str(definition.unseen_only).lower(),
+            "checkpoint": "smoothed" if method == ROSKD else "last",
+        },
+        note=note if method == ROSKD else "",
+    )
+
+
+def _with_seed(params: Params, title: str, seed: int) -> str:
+    return title if len(params.seeds) == 1 else f"{title} seed {seed}"
+
+
+def _title(params: Params) -> str:
+    noise = params.noise
+    amounts = {"none": "", "flip": f" {noise.miss_rate:g}/{noise.false_rate:g}"}
+    told = f"noise {noise.kind}{amounts.get(noise.kind, f' {noise.rate:g}')}"
+    distillation = params.distillation
+    return f"{told}, overlap {params.subsets.overlap:g}, tau {distillation.tau:g}, alpha {distillation.alpha:g}"
+
+
+def _data_hash(report: Path) -> str:
+    try:
+        return str(json.loads(report.read_text(encoding="utf-8"))["sha256"])
+    except FileNotFoundError:
+        raise UserError(f"{report}: no such file; prepare the data first (make repro)") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{report}: has no readable field sha256 ({error}); run make repro again") from error
+
+
+@cache
+def _git(root: Path) -> dict[str, str]:
+    """The commit and whether tracked files differ from it; nothing outside a git repository or without git."""
+    commit = _git_output(root, "rev-parse", "HEAD")
+    if commit is None:
+        return {}
+    changes = _git_output(root, "status", "--porcelain", "--untracked-files=no")
+    return {"mlflow.source.git.commit": commit, "roskd.git_dirty": str(bool(changes)).lower()}
+
+
+def _git_output(root: Path, *arguments: str) -> str | None:
+    command = ["git", "-C", str(root), *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -1,0 +1,28 @@
+"""Training curves: long tables of epoch, split, metric, value."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.files import write_text
+
+COLUMNS = "epoch,split,metric,value"
+
+
+@dataclass
+class History:
+    """The rows of history.csv, epochs counted from 1."""
+
+    rows: list[tuple[int, str, str, float]] = field(default_factory=list)
+
+    def add(self, epoch: int, split: str, metrics: dict[str, float]) -> None:
+        """Append the metrics of one split."""
+        self.rows += [(epoch, split, name, float(value)) for name, value in metrics.items()]
+
+    def of_epoch(self, epoch: int) -> dict[str, float]:
+        """Return {"split/metric": value} of one epoch."""
+        return {f"{split}/{metric}": value for number, split, metric, value in self.rows if number == epoch}
+
+    def write(self, path: Path) -> None:
+        """Write the CSV; numbers in full precision, undefined ones blank."""
+        lines = [f"{e},{split},{metric},{'' if v != v else repr(v)}" for e, split, metric, v in self.rows]
+        write_text(path, "\n".join([COLUMNS, *lines]) + "\n")

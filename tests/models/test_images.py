@@ -1,0 +1,348 @@
+"""Decoding and resizing: literal pixels for every format and rule."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom import Dataset, dcmwrite
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, generate_uid
+
+from models.images import MAX_PIXELS, ImageError, decode, load, to_channels, to_square
+
+GREY = [[0, 50, 100], [150, 200, 250]]
+
+
+def encoded(array, format="PNG", mode=None, **options):
+    stream = io.BytesIO()
+    picture = array if isinstance(array, Image.Image) else Image.fromarray(array)
+    picture.convert(mode or picture.mode).save(stream, format, **options)
+    return stream.getvalue()
+
+
+def grey(dtype=np.uint8):
+    return np.array(GREY, dtype)
+
+
+def colour():
+    """2 x 3 pixels: red, green, blue; white, black, grey."""
+    return np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[255] * 3, [0] * 3, [128] * 3]], np.uint8)
+
+
+def dicom(stored, syntax=ExplicitVRLittleEndian, **attributes):
+    """A DICOM file around stored values (H, W) or (H, W, 3); `attributes` override or, with None, remove."""
+    stored = np.asarray(stored)
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = syntax
+    dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, generate_uid()
+    bits = 8 * stored.dtype.itemsize
+    plain = {
+        "Rows": stored.shape[0],
+        "Columns": stored.shape[1],
+        "SamplesPerPixel": 1 if stored.ndim == 2 else 3,
+        "PhotometricInterpretation": "MONOCHROME2" if stored.ndim == 2 else "RGB",
+        "BitsAllocated": bits,
+        "BitsStored": bits,
+        "HighBit": attributes.get("BitsStored", bits) - 1,
+        "PixelRepresentation": int(stored.dtype.kind == "i"),
+        "PixelData": stored.tobytes(),
+    }
+    if stored.ndim == 3:
+        plain["PlanarConfiguration"] = 0
+    for name, value in (plain | attributes).items():
+        if value is not None:
+            setattr(dataset, name, value)
+    stream = io.BytesIO()
+    dcmwrite(stream, dataset, enforce_file_format=True)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("format", ["PNG", "BMP", "TIFF"])
+def test_lossless_formats_keep_every_pixel(format):
+    assert decode(encoded(grey(), format)).tolist() == grey()[:, :, None].tolist()
+    assert decode(encoded(colour(), format)).tolist() == colour().tolist()
+
+
+def test_jpeg():
+    flat = np.full((16, 16, 3), (200, 100, 50), np.uint8)
+    image = decode(encoded(flat, "JPEG", quality=95))
+    assert image.shape == (16, 16, 3)
+    assert np.abs(image.astype(int) - flat).max() <= 2
+    assert decode(encoded(np.full((16, 16), 77, np.uint8), "JPEG")).tolist() == np.full((16, 16, 1), 77).tolist()
+
+
+def test_cmyk_jpeg():
+    flat = np.full((16, 16, 3), (200, 100, 50), np.uint8)
+    image = decode(encoded(flat, "JPEG", mode="CMYK", quality=95))
+    assert image.shape == (16, 16, 3)
+    assert np.abs(image.astype(int) - flat).max() <= 3
+
+
+def test_palette_and_bilevel():
+    palette = Image.fromarray(colour()).convert("P", palette=Image.Palette.ADAPTIVE, colors=6)
+    for format in ("PNG", "BMP", "TIFF"):
+        assert decode(encoded(palette, format)).tolist() == colour().tolist()
+    assert decode(encoded(np.array([[0, 255]], np.uint8), mode="1")).tolist() == [[[0], [255]]]
+
+
+SIXTEEN = np.array([[0x0000, 0x00FF, 0x0100], [0x7FFF, 0x8000, 0xFFFF]], np.uint16)
+HIGH_BYTES = [[0x00, 0x00, 0x01], [0x7F, 0x80, 0xFF]]
+
+
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_sixteen_bits_keep_the_high_byte(format):
+    assert decode(encoded(SIXTEEN, format))[:, :, 0].tolist() == HIGH_BYTES
+
+
+def test_sixteen_bit_big_endian_tiff():
+    stream = io.BytesIO()
+    Image.frombytes("I;16B", (3, 2), SIXTEEN.astype(">u2").tobytes()).save(stream, "TIFF")
+    assert decode(stream.getvalue())[:, :, 0].tolist() == HIGH_BYTES
+
+
+def test_sixteen_bit_colour_png_keeps_the_high_byte():
+    def chunk(name, body):
+        return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
+
+    row = b"\x00" + struct.pack(">3H", 0x12FF, 0xABCD, 0x0080)
+    header = struct.pack(">IIBBBBB", 1, 1, 16, 2, 0, 0, 0)
+    content = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(row)) + chunk(b"IEND", b"")
+    assert decode(content).tolist() == [[[0x12, 0xAB, 0x00]]]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_pixels_without_a_range_are_refused(dtype):
+    with pytest.raises(ImageError, match="32-bit or floating-point"):
+        decode(encoded(grey(dtype), "TIFF"))
+
+
+@pytest.mark.parametrize(("alpha", "expected"), [(255, [200, 100, 50]), (0, [0, 0, 0]), (128, [100, 50, 25])])
+def test_transparency_lies_over_black(alpha, expected):
+    assert decode(encoded(np.array([[[200, 100, 50, alpha]]], np.uint8))).tolist() == [[expected]]
+    assert decode(encoded(np.array([[[200, alpha]]], np.uint8))).tolist() == [[expected[:1]]]
+
+
+def test_transparent_colour_of_a_palette_or_a_key():
+    palette = Image.fromarray(colour()).convert("P", palette=Image.Palette.ADAPTIVE, colors=6)
+    index = palette.getpixel((0, 0))
+    assert decode(encoded(palette, transparency=index))[0].tolist() == [[0, 0, 0], [0, 255, 0], [0, 0, 255]]
+    assert decode(encoded(colour(), transparency=(0, 255, 0)))[0].tolist() == [[255, 0, 0], [0, 0, 0], [0, 0, 255]]
+    assert decode(encoded(grey(), transparency=250))[1, :, 0].tolist() == [150, 200, 0]
+
+
+UPRIGHT = [[0, 50, 100], [150, 200, 250]]
+
+
+@pytest.mark.parametrize(
+    ("orientation", "expected"),
+    [
+        (1, UPRIGHT),
+        (2, [[100, 50, 0], [250, 200, 150]]),
+        (3, [[250, 200, 150], [100, 50, 0]]),
+        (4, [[150, 200, 250], [0, 50, 100]]),
+        (5, [[0, 150], [50, 200], [100, 250]]),
+        (6, [[150, 0], [200, 50], [250, 100]]),
+        (7, [[250, 100], [200, 50], [150, 0]]),
+        (8, [[100, 250], [50, 200], [0, 150]]),
+        (9, UPRIGHT),
+    ],
+)
+@pytest.mark.parametrize("format", ["PNG", "TIFF"])
+def test_orientation_is_applied_once(format, orientation, expected):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    assert decode(encoded(grey(), format, exif=exif))[:, :, 0].tolist() == expected
+
+
+def test_orientation_of_a_jpeg():
+    wide = np.repeat(np.array([[0] * 16 + [255] * 16], np.uint8), 16, axis=0)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the camera was turned: what is stored at the left stands at the top
+    image = decode(encoded(wide, "JPEG", exif=exif))
+    assert image.shape == (32, 16, 1)
+    assert image[4, 8, 0] < 5
+    assert image[28, 8, 0] > 250
+
+
+def test_damaged_exif_is_ignored():
+    assert decode(encoded(np.full((8, 8), 9, np.uint8), "JPEG", exif=b"Exif\x00\x00junk"))[0, 0, 0] == 9
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "the file is empty"),
+        (b"sample_id,label\n1,NV\n", "not an image file; JPEG, PNG, TIFF, BMP and DICOM can be read"),
+        (encoded(np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8))[:2000], "cut off"),
+        (encoded(np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8), "JPEG")[:1500], "cut off"),
+        (encoded(np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8), "TIFF")[:1500], "an image"),
+        (b"\x00" * 128 + b"DICM" + b"junk", "DICOM"),
+        (dicom(grey())[:-4], "cannot be decoded as DICOM"),
+        (dicom(grey(), PixelData=None), "without integer pixel data"),
+        (dicom(grey(), NumberOfFrames=2, PixelData=grey().tobytes() * 2), "holds 2 frames"),
+        (dicom(grey(), Rows=30000, Columns=30000), "has 30000 x 30000 pixels, more than the 64,000,000 allowed"),
+        (dicom(grey(), syntax=DeflatedExplicitVRLittleEndian), "deflated"),
+        (dicom(grey(), PhotometricInterpretation="HSV"), "photometric interpretation HSV"),
+        (dicom(grey(), WindowCenter=5, WindowWidth=0, VOILUTFunction="SIGMOID"), "SIGMOID with width 0"),
+        (dicom(grey(), RescaleSlope=0, RescaleIntercept=5), "rescale slope of 0"),
+    ],
+)
+def test_what_cannot_be_read_says_why(content, message):
+    with pytest.raises(ImageError, match=message):
+        decode(content)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_every_cut_of_a_file_is_an_image_error_or_an_image():
+    for content in (encoded(grey()), encoded(grey(), "TIFF"), encoded(grey(), "BMP"), dicom(grey())):
+        for end in range(0, len(content), 7):
+            try:
+                image = decode(content[:end])
+            except ImageError:
+                continue
+            assert image.shape == (2, 3, 1)
+
+
+@pytest.mark.parametrize("side", [8001, 20000])
+def test_decompression_bomb_is_refused_before_decoding(side):
+    """A small file that claims a huge image: 8001 is beyond our limit, 20000 beyond Pillow's own."""
+    content = bytearray(encoded(grey()))
+    content[16:24] = struct.pack(">II", side, side)
+    content[29:33] = struct.pack(">I", zlib.crc32(content[12:29]))
+    assert side * side > MAX_PIXELS
+    with pytest.raises(ImageError, match="more than the 64,000,000"):
+        decode(bytes(content))
+
+
+def test_pages_are_refused():
+    stream = io.BytesIO()
+    page = Image.fromarray(grey())
+    page.save(stream, "TIFF", save_all=True, append_images=[page, page])
+    with pytest.raises(ImageError, match="holds 3 pages"):
+        decode(stream.getvalue())
+
+
+def test_dicom_of_eight_bits_is_itself():
+    assert decode(dicom(grey()))[:, :, 0].tolist() == GREY
+    assert decode(dicom(grey(), PhotometricInterpretation="MONOCHROME1"))[:, :, 0].tolist() == (255 - grey()).tolist()
+    assert decode(dicom(colour())).tolist() == colour().tolist()
+
+
+@pytest.mark.parametrize(
+    ("stored", "attributes", "expected"),
+    [
+        ([0, 255, 256, 65535], {}, [0, 0, 1, 255]),  # 16 bits: >> 8
+        ([0, 15, 16, 4095], {"BitsStored": 12}, [0, 0, 1, 255]),  # 12 bits: >> 4
+        ([0, 16, 4095, 0], {"BitsStored": 12, "PhotometricInterpretation": "MONOCHROME1"}, [255, 254, 0, 255]),
+        ([100, 150, 201, 400], {"WindowCenter": 150.5, "WindowWidth": 101}, [0, 128, 255, 255]),
+        (
+            [0, 50, 100, 200],
+            {"WindowCenter": 50, "WindowWidth": 100, "VOILUTFunction": "LINEAR_EXACT"},
+            [0, 128, 255, 255],
+        ),
+        ([0, 50, 100, 150], {"WindowCenter": 50, "WindowWidth": 100, "VOILUTFunction": "SIGMOID"}, [30, 128, 225, 250]),
+        ([9, 10, 11, 12], {"WindowCenter": 10.5, "WindowWidth": 1}, [0, 0, 255, 255]),
+        # several windows: the first; values after the rescaling
+        (
+            [0, 50, 100, 200],
+            {"WindowCenter": [0.5, 9], "WindowWidth": [201, 9], "RescaleSlope": 2, "RescaleIntercept": -100},
+            [0, 128, 255, 255],
+        ),
+        # a rescaling alone changes nothing but, where it falls, the direction
+        ([0, 255, 256, 65535], {"RescaleSlope": 0.5, "RescaleIntercept": -7}, [0, 0, 1, 255]),
+        ([0, 256, 65280, 65535], {"RescaleSlope": -1, "RescaleIntercept": 0}, [255, 254, 0, 0]),
+    ],
+)
+def test_dicom_values_become_eight_bits(stored, attributes, expected):
+    assert decode(dicom(np.array([stored], np.uint16), **attributes))[0, :, 0].tolist() == expected
+
+
+def test_signed_dicom():
+    stored = np.array([[-32768, -1, 0, 32767]], np.int16)
+    assert decode(dicom(stored))[0, :, 0].tolist() == [0, 127, 128, 255]
+
+
+def test_dicom_lookup_table():
+    table = Dataset()
+    table.LUTDescriptor, table.LUTData = [4, 10, 16], struct.pack("<4H", 0, 0x1000, 0x8000, 0xFFFF)
+    stored = np.array([[9, 10, 11, 12, 13, 14]], np.uint16)
+    for name in ("VOILUTSequence", "ModalityLUTSequence"):
+        image = decode(dicom(stored, **{name: [table]}))
+        assert image[0, :, 0].tolist() == [0, 0, 0x10, 0x80, 0xFF, 0xFF], name
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [
+        ("crop", [[10, 20], [60, 70]]),
+        ("pad", [[0, 0, 0, 0], [10, 10, 20, 20], [60, 60, 70, 70], [0, 0, 0, 0]]),
+    ],
+)
+def test_squares_of_a_wide_image(mode, expected):
+    if mode == "crop":  # 2 x 4: the middle columns
+        image = np.array([[0, 10, 20, 30], [50, 60, 70, 80]], np.uint8)
+    else:  # 2 x 4 in 4 x 4: bars above and below
+        image = np.array([[10, 10, 20, 20], [60, 60, 70, 70]], np.uint8)
+    assert to_square(image[:, :, None], len(expected), mode)[:, :, 0].tolist() == expected
+
+
+def test_pad_keeps_tall_images_and_squash_does_not():
+    tall = np.full((40, 10, 3), 200, np.uint8)
+    padded = to_square(tall, 20, "pad")
+    assert padded[:, :, 0].tolist() == [[0] * 7 + [200] * 5 + [0] * 8] * 20  # 10 / 40 of 20, after (20 - 5) // 2
+    assert to_square(tall, 20, "squash").tolist() == np.full((20, 20, 3), 200).tolist()
+    assert to_square(np.full((1, 999, 1), 7, np.uint8), 8, "pad")[:, 0, 0].tolist() == [0, 0, 0, 7, 0, 0, 0, 0]
+
+
+def test_shrinking_averages():
+    """One-pixel stripes become their mean: without antialiasing they would become black or white."""
+    stripes = np.tile(np.array([0, 255], np.uint8), (64, 32))[:, :, None]
+    small = to_square(stripes, 8, "squash")
+    assert small.shape == (8, 8, 1)
+    assert np.abs(small[:, 1:-1].astype(int) - 128).max() <= 4
+
+
+def test_same_size_is_untouched():
+    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    for mode in ("crop", "pad", "squash"):
+        assert np.array_equal(to_square(image, 32, mode), image)
+
+
+def test_unknown_choices():
+    with pytest.raises(ValueError, match="resize is 'stretch'; known are crop, pad, squash"):
+        to_square(np.zeros((2, 2, 1), np.uint8), 2, "stretch")
+    with pytest.raises(ValueError, match=r"channels is 4; 1 \(grey\) and 3 \(RGB\)"):
+        to_channels(np.zeros((2, 2, 1), np.uint8), 4)
+
+
+def test_channels():
+    assert to_channels(colour(), 1)[:, :, 0].tolist() == [[76, 150, 29], [255, 0, 128]]
+    assert to_channels(grey()[:, :, None], 3)[0].tolist() == [[0] * 3, [50] * 3, [100] * 3]
+    every_grey = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
+    assert to_channels(every_grey, 1)[0, :, 0].tolist() == list(range(256))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("resize", ["crop", "pad", "squash"])
+def test_load(resize, channels):
+    image = load(encoded(np.full((30, 50, 3), 90, np.uint8)), size=32, resize=resize, channels=channels)
+    assert image.shape == (32, 32, channels)
+    assert image.dtype == np.uint8
+    assert image.flags.c_contiguous
+    assert (image[16] == 90).all()
+
+
+def test_big_jpegs_are_decoded_smaller_but_look_the_same():
+    y, x = np.mgrid[0:600, 0:800]
+    picture = np.stack([x * 255 // 800, y * 255 // 600, (x + y) * 255 // 1400], axis=2).astype(np.uint8)
+    content = encoded(picture, "JPEG", quality=95)
+    assert decode(content, at_least=64).shape == (75, 100, 3)
+    assert decode(content, at_least=160).shape == (300, 400, 3)
+    assert decode(content, at_least=601).shape == (600, 800, 3)
+    quick = load(content, size=32, resize="crop", channels=3)
+    full = to_square(decode(content), 32, "crop")
+    assert np.abs(quick.astype(int) - full).max() <= 3

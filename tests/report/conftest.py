@@ -1,0 +1,113 @@
+"""A finished run in miniature: 12 samples, two classes, artefacts with known numbers."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline import artifacts, params
+from pipeline.params import Params
+from pipeline.report.results import located
+
+SPLIT = ["train"] * 6 + ["val"] * 2 + ["test"] * 4
+PUBLISHED = {
+    "multiclass": ["A", "A", "A", "B", "B", "B", "A", "B", "A", "A", "B", "B"],
+    "multilabel": ["A", "A|B", "", "B", "B", "", "A", "B", "A", "A|B", "B", ""],
+}
+MEANS = {"baseline_1": 0.50, "baseline_3": 0.70, "baseline_3_same": 0.62, "baseline_5": 0.60, "roskd": 0.65}
+
+
+def write_csv(root: Path, path: Path, rows: object) -> None:
+    target = located(root, path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows).to_csv(target, index=False)
+
+
+def make_params(task: str, seeds: list[int], architectures: list[str]) -> Params:
+    tree = params.read_yaml(Path("params.yaml"))
+    tree |= {"task": task, "seeds": seeds}
+    tree["noise"]["kind"] = {"multiclass": "symmetric", "multilabel": "flip"}[task]
+    tree["teachers"]["architectures"] = architectures
+    tree["training"]["epochs"], tree["views"]["count"] = 2, 2
+    return params.validate(tree, "test")
+
+
+def write_tables(root: Path, task: str, seeds: list[int]) -> None:
+    """What a report cannot do without; the figure of method m and seed s is MEANS[m] + s / 100."""
+    ids = [f"s{i}" for i in range(12)]
+    given = list(PUBLISHED[task])
+    given[0] = "B"
+    write_csv(root, artifacts.SAMPLES, {"sample_id": ids, "group_id": [f"g{i // 2}" for i in range(12)]})
+    write_csv(root, artifacts.SPLITS, {"sample_id": ids, "split": SPLIT})
+    labels = {"given": given, "published": PUBLISHED[task], "flipped": [1] + [0] * 11}
+    write_csv(root, artifacts.LABELS, {"sample_id": ids} | labels)
+    located(root, artifacts.DATA_REPORT).parent.mkdir(parents=True, exist_ok=True)
+    located(root, artifacts.DATA_REPORT).write_text(json.dumps({"classes": ["A", "B"]}))
+    rows = []
+    for seed in seeds:
+        for method, mean in MEANS.items():
+            checkpoint = "smoothed" if method == "roskd" else "last"
+            key = {"seed": seed, "method": method, "checkpoint": checkpoint, "split": "test"}
+            for metric in ("precision_macro", "recall_macro", "f1_macro", "auroc_macro", "ece"):
+                rows.append(key | {"metric": metric, "class": "", "value": mean + seed / 100})
+            rows.append(key | {"metric": "auroc", "class": "A", "value": mean})
+            rows.append(key | {"metric": "auroc", "class": "B", "value": np.nan})
+            rows.append(key | {"split": "val", "metric": "f1_macro", "class": "", "value": 0.1})
+    write_csv(root, artifacts.STUDENT_METRICS, rows)
+
+
+def write_rest(root: Path, task: str, seeds: list[int], architectures: list[str]) -> None:
+    """What may be missing: comparisons, intervals, teachers, histories, subsets, predictions, images."""
+    pairs = [("roskd", "baseline_1", 0.15, 0.05, 0.25), ("roskd", "baseline_3", -0.05, -0.09, -0.01)]
+    pairs += [("roskd", "baseline_5", 0.05, -0.02, 0.12), ("baseline_3", "baseline_3_same", 0.08, 0.01, 0.15)]
+    counts = {"p_value": 0.04, "n_groups": 2, "n_seeds": len(seeds), "resampled": "groups"}
+    metrics = ("f1_macro", "auroc_macro")
+    compared = [
+        {"method_a": a, "method_b": b, "metric": metric, "difference": d, "low": low, "high": high} | counts
+        for a, b, d, low, high in pairs
+        for metric in metrics
+    ]
+    write_csv(root, artifacts.COMPARISONS, compared)
+    interval = {"checkpoint": "last", "low": 0.4, "high": 0.6, "n_groups": 2, "n_seeds": len(seeds)}
+    write_csv(
+        root, artifacts.INTERVALS, [{"method": "baseline_1", "metric": m, "value": 0.5} | interval for m in metrics]
+    )
+    teacher = {"pool": "subset", "split": "test", "metric": "f1_macro", "class": "", "value": 0.44}
+    write_csv(
+        root,
+        artifacts.TEACHER_METRICS,
+        [{"seed": s, "architecture": a} | teacher for s in seeds for a in architectures],
+    )
+    members = {"sample_id": [f"s{i}" for i in range(6)], architectures[0]: [1, 1, 1, 1, 0, 0]}
+    members |= {name: [0, 0, 1, 1, 1, 1] for name in architectures[1:]}
+    write_csv(root, artifacts.SUBSETS, members)
+    curve = [{"epoch": e, "split": "val", "metric": m, "value": 0.3 * e} for e in (1, 2) for m in metrics]
+    targets = np.array([0, 0, 1, 1]) if task == "multiclass" else np.array([[1, 0], [1, 1], [0, 1], [0, 0]])
+    logits = np.array([[2.0, -2], [-2, 2], [-2, 2], [-2, -1]])
+    for seed in seeds:
+        write_csv(root, artifacts.student_history(seed, "baseline_1"), curve)
+        for name in architectures:
+            write_csv(root, artifacts.teacher_history(seed, "subset", name), curve)
+        path = located(root, artifacts.predictions(seed, "baseline_1", "last"))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, test_targets=targets, test_logits=logits)
+    images = np.random.default_rng(0).integers(0, 255, (12, 8, 8, 1), dtype=np.uint8)
+    np.save(located(root, artifacts.IMAGES), images)
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> Callable[..., tuple[Params, Path]]:
+    """Return a function that writes the artefacts of a run and returns its parameters and its root."""
+
+    def make(task: str = "multiclass", seeds: list[int] | None = None, *, full: bool = True, K: int = 2):
+        chosen = [0] if seeds is None else seeds
+        architectures = ["resnet18", "densenet121"][:K]
+        write_tables(tmp_path, task, chosen)
+        if full:
+            write_rest(tmp_path, task, chosen, architectures)
+        return make_params(task, chosen, architectures), tmp_path
+
+    return make

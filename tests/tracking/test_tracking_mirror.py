@@ -1,0 +1,210 @@
+"""The last stage: the tracker agrees with the artefacts afterwards, whatever it held before."""
+
+import os
+import re
+import shutil
+import time
+from urllib.parse import unquote
+
+import pytest
+from mlflow import MlflowClient
+
+from pipeline import artifacts, tracking
+from pipeline.errors import UserError
+
+STUDENTS = ["baseline_1", "baseline_2", "baseline_3", "baseline_3_same", "baseline_4", "baseline_5", "roskd_unseen"]
+NAMES = {
+    *(f"teacher/{pool}/{name}/seed0" for pool in ("full", "subset") for name in ("resnet18", "densenet121")),
+    *(f"{method}/seed0" for method in [*STUDENTS, "roskd"]),
+}
+
+
+@pytest.fixture
+def client(finished) -> MlflowClient:
+    return MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+
+
+def children(client: MlflowClient) -> dict:
+    """The active child runs by name; fails where one stands twice."""
+    experiment = client.get_experiment_by_name("roskd-phantom").experiment_id
+    found = [run for run in client.search_runs([experiment]) if "roskd.name" in run.data.tags]
+    named = {run.data.tags["roskd.name"]: run for run in found}
+    assert len(named) == len(found)
+    return named
+
+
+def parent_of(client: MlflowClient):
+    return client.get_run(next(iter(children(client).values())).data.tags["mlflow.parentRunId"])
+
+
+def curve(client: MlflowClient, run, key: str) -> list[tuple[int, float]]:
+    return sorted((metric.step, metric.value) for metric in client.get_metric_history(run.info.run_id, key))
+
+
+def counts(summary: tracking.Summary) -> tuple[int, ...]:
+    return summary.live, summary.reused, summary.made, summary.updated, summary.unchanged
+
+
+def train(params, method="baseline_4", first=0.25):
+    with tracking.live_run(params, tracking.student(params, 0, method)) as run:
+        run.log_epoch(1, {"train/loss": 1.5, "val/f1_macro": first})
+        run.log_epoch(2, {"val/f1_macro": 0.375})
+        run.finish(artifacts.student_history(0, method))
+
+
+def test_it_makes_every_run_from_the_files(client, params):
+    assert counts(tracking.mirror(params)) == (0, 12, 12, 0, 0)
+    made = children(client)
+    assert set(made) == NAMES
+    assert {run.info.status for run in made.values()} == {"FINISHED"}
+    assert {run.data.tags["reused"] for run in made.values()} == {"true"}
+    assert made["baseline_2/seed0"].data.metrics == {
+        "train/loss": 1.5,
+        "val/f1_macro": 0.375,
+        "test/f1_macro": 0.515625,
+        "test/selected/f1_macro": 0.390625,
+        "test/auroc/NV": 0.75,
+    }
+    assert curve(client, made["baseline_2/seed0"], "val/f1_macro") == [(1, 0.25), (2, 0.375)]
+    teacher = made["teacher/subset/resnet18/seed0"].data
+    assert teacher.metrics == {"train/loss": 1.5, "val/f1_macro": 0.375, "test/f1_macro": 0.4}
+    assert (teacher.params["pool"], teacher.params["architecture"]) == ("subset", "resnet18")
+
+
+def test_roskd_shows_its_runs_curve_and_its_own_figures(client, params):
+    tracking.mirror(params)
+    roskd = children(client)["roskd/seed0"]
+    assert roskd.data.metrics == {"val/f1_macro": 0.859375, "test/f1_macro": 0.609375, "test/auroc/NV": 0.75}
+    assert curve(client, roskd, "val/f1_macro") == [(1, 0.25), (2, 0.375), (3, 0.859375)]
+    assert "smoothed student (Eq. 1) of the run baseline_5" in roskd.data.tags["mlflow.note.content"]
+    assert roskd.data.params["checkpoint"] == "smoothed"
+
+
+def test_multilabel_f1_ends_the_curve_at_the_threshold_of_the_curve(client, finished, params):
+    rows = [
+        (0, "roskd", "smoothed", "val", "f1_macro_at_0.5", "", 0.5),
+        (0, "roskd", "smoothed", "val", "f1_macro", "", 0.75),
+    ]
+    finished.write_csv(artifacts.STUDENT_METRICS, "seed,method,checkpoint,split,metric,class,value", rows)
+    tracking.mirror(params)
+    assert children(client)["roskd/seed0"].data.metrics == {"val/f1_macro": 0.5}
+
+
+def test_the_parent_sums_up_and_holds_the_files(client, params):
+    tracking.mirror(params)
+    parent = parent_of(client)
+    assert parent.info.status == "FINISHED"
+    assert parent.data.metrics == {
+        "test/f1_macro": 0.609375,
+        "methods/f1_macro/baseline_1": 0.5,
+        "methods/f1_macro/baseline_2": 0.515625,
+        "methods/f1_macro/baseline_3": 0.53125,
+        "methods/f1_macro/baseline_3_same": 0.546875,
+        "methods/f1_macro/baseline_4": 0.5625,
+        "methods/f1_macro/baseline_5": 0.578125,
+        "methods/f1_macro/roskd_unseen": 0.59375,
+        "methods/f1_macro/roskd": 0.609375,
+    }
+    shown = [children(client)[f"{method}/seed0"].info.run_id for method in [*STUDENTS[:3], *STUDENTS[4:6], "roskd"]]
+    assert re.findall("[0-9a-f]{32}", unquote(parent.data.tags["mlflow.note.content"])) == shown
+    attached = {file.path for file in client.list_artifacts(parent.info.run_id)}
+    assert attached == {"params.yaml", "report", "metrics", "splits", "data"}
+    assert {file.path for file in client.list_artifacts(parent.info.run_id, "report")} == {
+        "report/index.html",
+        "report/table.txt",
+        "report/figures",
+    }
+    assert (len(client.list_artifacts(parent.info.run_id, "splits"))) == 2
+
+
+def test_a_second_call_changes_nothing_and_is_quick(client, params):
+    tracking.mirror(params)
+    before = {name: run.info.run_id for name, run in children(client).items()}
+    start = time.perf_counter()
+    assert counts(tracking.mirror(params)) == (0, 12, 0, 0, 12)
+    assert time.perf_counter() - start < 5
+    assert {name: run.info.run_id for name, run in children(client).items()} == before
+
+
+def test_a_deleted_store_is_restored(client, finished, migrated, params):
+    tracking.mirror(params)
+    before = {name: run.data.metrics for name, run in children(client).items()}
+    database = finished.root / "again.db"
+    shutil.copy(migrated, database)
+    os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{database}"  # the fixture puts it back
+    tracking.mirror(params)
+    restored = children(MlflowClient(f"sqlite:///{database}"))
+    assert {name: run.data.metrics for name, run in restored.items()} == before
+
+
+def test_a_live_run_is_kept_and_evaluated(client, params):
+    train(params)
+    live = children(client)["baseline_4/seed0"]
+    assert counts(tracking.mirror(params)) == (1, 11, 11, 1, 0)
+    kept = children(client)["baseline_4/seed0"]
+    assert kept.info.run_id == live.info.run_id
+    assert "reused" not in kept.data.tags
+    assert kept.data.metrics["test/f1_macro"] == 0.5625
+
+
+def test_a_changed_evaluation_updates_its_run_alone(client, finished, params):
+    tracking.mirror(params)
+    before = children(client)
+    finished.write_students(baseline_3=0.875)
+    assert counts(tracking.mirror(params)) == (0, 12, 0, 1, 11)
+    after = children(client)
+    assert after["baseline_3/seed0"].data.metrics["test/f1_macro"] == 0.875
+    assert {name: run.info.run_id for name, run in before.items()} == {n: run.info.run_id for n, run in after.items()}
+    assert parent_of(client).data.metrics["methods/f1_macro/baseline_3"] == 0.875
+
+
+def test_a_metric_that_is_gone_makes_its_run_anew(client, finished, params):
+    tracking.mirror(params)
+    rows = [(0, "baseline_1", "last", "test", "f1_macro", "", 0.5)]
+    finished.write_csv(artifacts.STUDENT_METRICS, "seed,method,checkpoint,split,metric,class,value", rows)
+    tracking.mirror(params)
+    assert children(client)["baseline_1/seed0"].data.metrics == {
+        "train/loss": 1.5,
+        "val/f1_macro": 0.375,
+        "test/f1_macro": 0.5,
+    }
+
+
+def test_a_changed_history_makes_its_run_anew(client, finished, params):
+    tracking.mirror(params)
+    before = children(client)
+    finished.write(artifacts.student_history(0, "baseline_1"), "epoch,split,metric,value\n1,val,f1_macro,0.125\n")
+    assert counts(tracking.mirror(params)) == (0, 12, 1, 0, 11)
+    after = children(client)
+    assert {name for name in NAMES if before[name].info.run_id != after[name].info.run_id} == {"baseline_1/seed0"}
+    assert curve(client, after["baseline_1/seed0"], "val/f1_macro") == [(1, 0.125)]
+
+
+def test_a_stale_live_run_is_replaced_and_none_is_left_running(client, params):
+    train(params, method="baseline_1", first=0.0625)
+    train(params)
+    stray = children(client)["baseline_4/seed0"]
+    client.set_tag(stray.info.run_id, "roskd.name", "a method of older code")
+    client.update_run(stray.info.run_id, status="RUNNING")
+    tracking.mirror(params)
+    after = children(client)
+    assert set(after) == {*NAMES, "a method of older code"}
+    assert after["a method of older code"].info.status == "KILLED"
+    assert {after[name].info.status for name in NAMES} == {"FINISHED"}
+    assert curve(client, after["baseline_1/seed0"], "val/f1_macro") == [(1, 0.25), (2, 0.375)]
+
+
+def test_the_parent_of_mlflow_run_is_left_for_it_to_end(client, params, monkeypatch):
+    outer = client.create_run(client.create_experiment("roskd-phantom")).info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", outer)
+    tracking.mirror(params)
+    assert set(children(client)) == NAMES
+    assert parent_of(client).info.run_id == outer
+    assert parent_of(client).info.status == "RUNNING"
+
+
+def test_a_missing_history_is_a_plain_message_and_changes_nothing(client, params):
+    artifacts.student_history(0, "baseline_5").unlink()
+    with pytest.raises(UserError, match=r"baseline_5/history\.csv: no such file; run make repro"):
+        tracking.mirror(params)
+    assert client.get_experiment_by_name("roskd-phantom") is None

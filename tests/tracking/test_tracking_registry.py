@@ -1,0 +1,130 @@
+"""The registered model: one version per content, who is challenger and who champion."""
+
+import os
+
+import pytest
+from mlflow import MlflowClient
+
+from pipeline import artifacts, tracking
+from pipeline.tracking.registry import judge
+
+SAME = {"task": "multiclass", "data_hash": "d", "validation_hash": "v", "classes": "NV, DF"}
+OURS = SAME | {"val/f1_macro": "0.5"}
+OTHERS = {"task": "multilabel", "data_hash": "d", "validation_hash": "v", "classes": "A, B"}
+
+
+@pytest.mark.parametrize(
+    ("champion", "challenger", "promoted", "reason"),
+    [
+        (None, OURS, True, "there was no champion"),
+        (SAME | {"val/f1_macro": "0.4"}, OURS, True, "val/f1_macro 0.5000 against the champion's 0.4000"),
+        (SAME | {"val/f1_macro": "0.5"}, OURS, False, "val/f1_macro 0.5000 against the champion's 0.5000"),
+        (SAME | {"val/f1_macro": "0.6"}, OURS, False, "val/f1_macro 0.5000 against the champion's 0.6000"),
+        (OURS | {"data_hash": "e"}, OURS, False, "not compared with the champion: the data differ"),
+        (
+            OURS | {"validation_hash": "w", "classes": "NV"},
+            OURS,
+            False,
+            "not compared with the champion: the validation set or its labels and the classes differ",
+        ),
+        (SAME, OURS, False, "not compared with the champion: its version has no tag val/f1_macro"),
+        (
+            OTHERS | {"val/auroc_macro": "0.7", "val/f1_macro": "0.9"},
+            OTHERS | {"val/auroc_macro": "0.8", "val/f1_macro": "0.1"},
+            True,
+            "val/auroc_macro 0.8000 against the champion's 0.7000",
+        ),
+    ],
+)
+def test_who_becomes_champion(champion, challenger, promoted, reason):
+    assert judge(champion, challenger) == (promoted, reason)
+
+
+@pytest.fixture
+def client(exported) -> MlflowClient:
+    return MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
+
+
+def aliases(client: MlflowClient) -> dict[str, str]:
+    return {alias: str(version) for alias, version in client.get_registered_model("roskd-phantom").aliases.items()}
+
+
+def retrain(exported, weights: str, val: float) -> None:
+    """Another student whose macro F1 on validation is `val`."""
+    exported.export_student(weights)
+    exported.write_students(roskd=val - 0.25)
+
+
+def test_the_first_version_is_challenger_and_champion(client, params):
+    registration = tracking.mirror(params).registration
+    assert registration == tracking.Registration(
+        "roskd-phantom", "1", ("challenger", "champion"), created=True, reason="there was no champion"
+    )
+    assert aliases(client) == {"challenger": "1", "champion": "1"}
+    version = client.get_model_version("roskd-phantom", "1")
+    told = {key: version.tags[key] for key in ("method", "seed", "task", "classes", "val/f1_macro", "data_hash")}
+    assert told == {
+        "method": "roskd",
+        "seed": "0",
+        "task": "multiclass",
+        "classes": "NV, DF",
+        "val/f1_macro": "0.859375",
+        "data_hash": "d" * 64,
+    }
+    run = client.get_run(version.run_id)
+    assert (run.data.tags["roskd.name"], run.info.status) == ("roskd/seed0", "FINISHED")
+    linked = client.get_logged_model(version.source.removeprefix("models:/")).metrics
+    assert {metric.key: metric.value for metric in linked} == {"test/f1_macro": 0.609375, "test/auroc/NV": 0.75}
+    assert tracking.model_exists("models:/roskd-phantom@champion")
+    assert tracking.model_exists("models:/roskd-phantom/1")
+    assert not tracking.model_exists("models:/roskd-phantom/2")
+    assert not tracking.model_exists("models:/roskd-isic2019@champion")
+
+
+def test_the_same_student_makes_no_new_version(client, params):
+    tracking.mirror(params)
+    registration = tracking.mirror(params).registration
+    assert (registration.version, registration.created, registration.aliases) == (
+        "1",
+        False,
+        ("challenger", "champion"),
+    )
+    assert len(client.search_model_versions("name = 'roskd-phantom'")) == 1
+
+
+def test_versions_compete_once_and_a_person_has_the_last_word(client, exported, params):
+    tracking.mirror(params)
+    retrain(exported, "worse weights", val=0.75)
+    worse = tracking.mirror(params).registration
+    assert aliases(client) == {"challenger": "2", "champion": "1"}
+    assert "0.7500 against the champion's 0.8594" in str(worse)
+    assert "set_registered_model_alias('roskd-phantom', 'champion', '2')" in str(worse)
+    retrain(exported, "better weights", val=0.9375)
+    tracking.mirror(params)
+    assert aliases(client) == {"challenger": "3", "champion": "3"}
+    client.set_registered_model_alias("roskd-phantom", "champion", "1")
+    tracking.mirror(params)
+    assert aliases(client) == {"challenger": "3", "champion": "1"}
+
+
+def test_other_labels_are_not_compared(client, exported, params):
+    tracking.mirror(params)
+    exported.write_csv(artifacts.LABELS, "sample_id,given,published,flipped", [("b", "DF", "DF", 0)])
+    retrain(exported, "better weights", val=1.0)
+    registration = tracking.mirror(params).registration
+    assert aliases(client) == {"challenger": "2", "champion": "1"}
+    assert "the validation set or its labels differ" in registration.reason
+    assert "to promote version 2 by hand" in registration.reason
+
+
+def test_a_corrected_evaluation_corrects_the_version(client, exported, params):
+    tracking.mirror(params)
+    exported.write_students(roskd=0.5)
+    tracking.mirror(params)
+    assert client.get_model_version("roskd-phantom", "1").tags["val/f1_macro"] == "0.75"
+
+
+def test_a_store_that_does_not_exist_holds_no_model_and_is_not_made(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    assert not tracking.model_exists("models:/roskd-phantom@champion")
+    assert not (tmp_path / "mlflow.db").exists()
