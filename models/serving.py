@@ -64,7 +64,11 @@ def _decoded(frame: pd.DataFrame) -> list[bytes]:
     contents = []
     for row, value in enumerate(frame[COLUMN], 1):
         if not isinstance(value, str):
-            found = "nothing" if pd.api.types.is_scalar(value) and pd.isna(value) else f"a {type(value).__name__}"
+            found = (
+                "nothing"
+                if pd.api.types.is_scalar(value) and pd.isna(value)
+                else f"a value of type {type(value).__name__}"
+            )
             raise ModelError(f"image {row} of {len(frame)}: {found}, where base64 text of an image file is expected")
         try:
             contents.append(base64.b64decode("".join(value.split()), validate=True))

@@ -1,4 +1,4 @@
-"""The rules of the house, read from the imports: one direction, mlflow and torch where they belong, stage deps complete."""
+"""The rules of the house, read from the imports: one direction, libraries where they belong, complete stage deps."""
 
 import ast
 from functools import cache
@@ -14,8 +14,8 @@ GROUND = {
 FLOORS = {"data": 1, "distillation": 2, "training": 3, "stages": 4, "serve": 4}
 """Higher floors may import lower ones; every other module of the pipeline is ground floor, 0."""
 PLUMBING = {
-    "models/architectures.py", "models/errors.py", "pipeline/artifacts.py", "pipeline/errors.py", "pipeline/files.py", "pipeline/params.py",
-    "pipeline/stages/orphan.py", "pipeline/training/device.py", "pipeline/training/progress.py",
+    "models/architectures.py", "models/errors.py", "pipeline/artifacts.py", "pipeline/errors.py", "pipeline/files.py",
+    "pipeline/params.py", "pipeline/stages/orphan.py", "pipeline/training/device.py", "pipeline/training/progress.py",
 }  # fmt: skip
 """Code that a stage runs but that cannot change its result; dvc.yaml leaves it out on purpose."""
 
@@ -59,7 +59,7 @@ def test_dependencies_point_one_way(path):
         assert not (own is None and parts[0] == "pipeline"), f"{path} imports {name}: models knows nothing of pipeline"
         if parts[0] != "pipeline" or len(parts) == 1 or own is None:
             continue
-        if own == "tracking" or parts[1] in GROUND and own in GROUND:
+        if own == "tracking" or (parts[1] in GROUND and own in GROUND):
             continue
         if own in GROUND and name.startswith("pipeline.distillation.methods"):
             continue  # the table of methods is names and titles alone
@@ -93,11 +93,7 @@ def stage_modules() -> list[tuple[str, Path, list[str]]]:
 def test_a_stage_depends_on_the_code_that_decides_its_result(name, module, deps):
     if name in ("check", "track"):
         return  # check writes a constant file; track always runs
-    code = {
-        str(path)
-        for path in closure(module)
-        if path.name != "__init__.py" and str(path) not in PLUMBING
-    }
+    code = {str(path) for path in closure(module) if path.name != "__init__.py" and str(path) not in PLUMBING}
     listed = [dep for dep in deps if dep.startswith(("models", "pipeline"))]
     covered = {path for path in code if any(path == dep or path.startswith(f"{dep}/") for dep in listed)}
     assert code - covered == set(), f"stage {name} lacks deps"

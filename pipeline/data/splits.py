@@ -101,7 +101,8 @@ def _require_three_groups(labels: np.ndarray, groups: np.ndarray, classes: Seque
 
 def _require_classes(split: np.ndarray, labels: np.ndarray, classes: Sequence[str], origin: str) -> None:
     for name in SPLITS:
-        absent = [classes[c] for c in np.flatnonzero(~labels[split == name].any(axis=0))]
+        present = np.asarray(labels[split == name].any(axis=0))
+        absent = [label for label, there in zip(classes, present.tolist(), strict=True) if not there]
         if absent:
             raise UserError(f"{origin}: split {name} has no sample of {', '.join(absent)}; try another split.seed")
 

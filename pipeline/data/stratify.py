@@ -27,7 +27,7 @@ def deal(labels: np.ndarray, groups: np.ndarray, sizes: np.ndarray, rng: np.rand
         members = np.flatnonzero((assigned < 0) & (counts[:, label] > 0))
         members = rng.permutation(members)
         for group in members[np.argsort(-weights[members], kind="stable")]:
-            assigned[group] = _best_bin(missing[label], room, weights[group], rng)
+            assigned[group] = _best_bin(missing[label], room, int(weights[group]), rng)
             missing[:, assigned[group]] -= counts[group]
             room[assigned[group]] -= weights[group]
     return assigned[groups]

@@ -47,6 +47,22 @@ TITLES: dict[str, str] = {name: method.title for name, method in RUNS.items()} |
 """Titles for people, in the order of the table; RoS-KD stands last."""
 
 
+@dataclass(frozen=True)
+class Ingredient:
+    """One ingredient of RoS-KD: `method` has it, `without` is the same in all else."""
+
+    title: str
+    method: str
+    without: str
+
+
+INGREDIENTS = (
+    Ingredient("Overlapping subsets instead of all data for every teacher", "baseline_3_same", "baseline_3"),
+    Ingredient("Stochastic instead of equal teacher weights", ROSKD_RUN, "baseline_3_same"),
+    Ingredient("Smoothing of the student's weights", ROSKD, ROSKD_RUN),
+)
+
+
 def teachers_of(method: Method, architectures: tuple[str, ...]) -> tuple[str, ...]:
     """Return the architectures a method learns from, out of the K trained ones.
 

@@ -72,7 +72,8 @@ class Supervised(_Memoryless):
     """The plain loss of teachers and Baseline I."""
 
     def __init__(self, task: Task, balance: Balance) -> None:
-        self._task, self._balance = task, balance
+        self._task: Task = task
+        self._balance = balance
 
     def loss(self, batch: Batch, features: Tensor, logits: Tensor) -> dict[str, Tensor]:
         """Mean supervised loss of the batch."""

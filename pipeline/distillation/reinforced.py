@@ -1,9 +1,9 @@
 """Baseline IV: teacher selection learnt by REINFORCE (Yuan et al., AAAI 2021), as section 4 of the method reads it.
 
 Departures from the original, which is written for text: the state holds the image student's pooled features, not a
-sentence embedding; the reward is the negative supervised loss of the batch after the student's step (the original
-also tries the distillation loss and the accuracy on a development set); a moving-average baseline steadies the gradient; the
-student is not trained on all teachers before the policy begins to learn.
+sentence embedding; the reward is the negative supervised loss of the batch after the student's step (the original also
+tries the distillation loss and the accuracy on a development set); a moving-average baseline steadies the gradient;
+the student is not trained on all teachers before the policy begins to learn.
 """
 
 import numpy as np

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.distillation.methods import ROSKD, ROSKD_RUN, TITLES
+from pipeline.distillation.methods import ROSKD, TITLES
 from pipeline.params import Task
 from pipeline.report.results import Results
 
@@ -18,22 +18,6 @@ TABLE_COLUMNS = COLUMNS | {"ece": "ECE"}
 PAPER_TABLES = Path(__file__).with_name("paper_tables.csv")
 PAPER_DATA: dict[Task, str] = {"multiclass": "lesion", "multilabel": "cardio"}
 GROUP_NAMES: dict[Task, str] = {"multiclass": "lesions", "multilabel": "patients"}
-
-
-@dataclass(frozen=True)
-class Ingredient:
-    """One ingredient of RoS-KD: `method` has it, `without` is the same in all else."""
-
-    title: str
-    method: str
-    without: str
-
-
-INGREDIENTS = (
-    Ingredient("Overlapping subsets instead of all data for every teacher", "baseline_3_same", "baseline_3"),
-    Ingredient("Stochastic instead of equal teacher weights", ROSKD_RUN, "baseline_3_same"),
-    Ingredient("Smoothing of the student's weights", ROSKD, ROSKD_RUN),
-)
 
 
 @dataclass(frozen=True)

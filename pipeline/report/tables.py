@@ -5,11 +5,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.distillation.methods import ROSKD, TITLES
+from pipeline.distillation.methods import INGREDIENTS, ROSKD, TITLES
 from pipeline.params import Task, flatten
 from pipeline.report.findings import (
     COLUMNS,
-    INGREDIENTS,
     TABLE_COLUMNS,
     difference,
     number,

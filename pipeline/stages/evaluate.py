@@ -2,6 +2,7 @@
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +14,7 @@ from models.registry import build
 from pipeline import artifacts
 from pipeline.artifacts import Checkpoint, Pool
 from pipeline.data.prepared import Prepared, load_prepared
-from pipeline.distillation.methods import ROSKD, ROSKD_RUN, RUNS
+from pipeline.distillation.methods import INGREDIENTS, ROSKD, ROSKD_RUN, RUNS
 from pipeline.evaluation.metrics import evaluate, tune_thresholds
 from pipeline.evaluation.statistics import METRICS, bootstrap_interval, draw, paired_bootstrap, resample
 from pipeline.files import atomic
@@ -25,8 +26,16 @@ EVALUATED = ("val", "test")
 POOLS: tuple[Pool, ...] = ("full", "subset")
 CHECKPOINTS: tuple[Checkpoint, ...] = ("last", "selected", "smoothed")
 
+Row = dict[str, Any]
+COMPARED = [(ROSKD, name) for name in RUNS] + [(one.method, one.without) for one in INGREDIENTS if one.method != ROSKD]
+"""RoS-KD against every other method, and each ingredient's own share."""
+
+Figures = dict[str, np.ndarray]
+"""{metric: (R + 1,)} of one method: the figure, then its resamples."""
 Logits = dict[str, np.ndarray]
 """{split: float32 (N, C)} of one network."""
+Students = dict[tuple[str, Checkpoint], dict[int, Logits]]
+"""What each method's checkpoint answered, by seed."""
 
 
 class Networks:
@@ -49,7 +58,7 @@ def run(params: Params) -> None:
     """Write predictions, metrics/students.csv, teachers.csv, comparisons.csv and intervals.csv."""
     prepared = load_prepared(params.task)
     networks = Networks(params, prepared)
-    students: dict[tuple[str, Checkpoint], dict[int, Logits]] = {}
+    students: Students = {}
     for seed in params.seeds:
         for name in RUNS:
             for checkpoint in CHECKPOINTS:
@@ -63,7 +72,7 @@ def run(params: Params) -> None:
     _write_statistics(params, prepared, students)
 
 
-def _figures(prepared: Prepared, logits: Logits) -> list[dict[str, object]]:
+def _figures(prepared: Prepared, logits: Logits) -> list[Row]:
     """All figures of one network on every evaluated split; thresholds are tuned on validation, never on test."""
     thresholds = _thresholds(prepared, logits)
     rows = []
@@ -77,9 +86,7 @@ def _thresholds(prepared: Prepared, logits: Logits) -> np.ndarray | None:
     return None if prepared.task == "multiclass" else tune_thresholds(logits["val"], prepared.targets("val"))
 
 
-def _student_rows(
-    prepared: Prepared, students: dict[tuple[str, Checkpoint], dict[int, Logits]]
-) -> list[dict[str, object]]:
+def _student_rows(prepared: Prepared, students: Students) -> list[Row]:
     return [
         {"seed": seed, "method": method, "checkpoint": checkpoint} | row
         for (method, checkpoint), by_seed in students.items()
@@ -88,7 +95,7 @@ def _student_rows(
     ]
 
 
-def _teacher_rows(params: Params, prepared: Prepared, networks: Networks) -> list[dict[str, object]]:
+def _teacher_rows(params: Params, prepared: Prepared, networks: Networks) -> list[Row]:
     return [
         {"seed": seed, "pool": pool, "architecture": name} | row
         for seed in params.seeds
@@ -100,7 +107,7 @@ def _teacher_rows(params: Params, prepared: Prepared, networks: Networks) -> lis
     ]
 
 
-def _write_predictions(prepared: Prepared, students: dict[tuple[str, Checkpoint], dict[int, Logits]]) -> None:
+def _write_predictions(prepared: Prepared, students: Students) -> None:
     for (method, checkpoint), by_seed in students.items():
         for seed, logits in by_seed.items():
             arrays = {}
@@ -112,9 +119,7 @@ def _write_predictions(prepared: Prepared, students: dict[tuple[str, Checkpoint]
                 np.savez(temporary, **arrays)
 
 
-def _write_statistics(
-    params: Params, prepared: Prepared, students: dict[tuple[str, Checkpoint], dict[int, Logits]]
-) -> None:
+def _write_statistics(params: Params, prepared: Prepared, students: Students) -> None:
     """RoS-KD against each baseline, and each method's interval: test groups are resampled, the seeds stay fixed."""
     test = prepared.rows("test")
     draws = draw(prepared.groups[test], len(params.seeds), stream(params.split.seed, "bootstrap", 0))
@@ -128,13 +133,12 @@ def _write_statistics(
         )
         for key, by_seed in students.items()
     }
-    compared = [key for key in figures if key[1] == "last"]
     _write_csv(
         artifacts.COMPARISONS,
         [
-            {"method_a": ROSKD, "method_b": method, "metric": metric}
-            | asdict(paired_bootstrap(figures[ROSKD, "smoothed"][metric], figures[method, checkpoint][metric], draws))
-            for method, checkpoint in compared
+            {"method_a": first, "method_b": second, "metric": metric}
+            | asdict(paired_bootstrap(_main(figures, first)[metric], _main(figures, second)[metric], draws))
+            for first, second in COMPARED
             for metric in METRICS
         ],
     )
@@ -149,12 +153,17 @@ def _write_statistics(
     )
 
 
+def _main(figures: dict[tuple[str, Checkpoint], Figures], method: str) -> Figures:
+    """The figures of the weights a method stands for: the last epoch's, RoS-KD's smoothed ones."""
+    return figures[method, "smoothed" if method == ROSKD else "last"]
+
+
 def _all_thresholds(params: Params, prepared: Prepared, by_seed: dict[int, Logits]) -> list[np.ndarray] | None:
     if prepared.task == "multiclass":
         return None
     return [tune_thresholds(by_seed[seed]["val"], prepared.targets("val")) for seed in params.seeds]
 
 
-def _write_csv(path: Path, rows: list[dict[str, object]]) -> None:
+def _write_csv(path: Path, rows: list[Row]) -> None:
     with atomic(path) as temporary:
         pd.DataFrame(rows).to_csv(temporary, index=False)

@@ -1,5 +1,6 @@
 """Stages `teacher_full` and `teacher_subset`: train one teacher, plainly, on all data or on its subset."""
 
+from models.architectures import Architecture
 from models.classifier import save_weights
 from pipeline import artifacts, tracking
 from pipeline.artifacts import Pool
@@ -11,7 +12,7 @@ from pipeline.stages.fitting import decides, open_bench
 from pipeline.training.resume import ResumeFolder
 
 
-def run(params: Params, seed: int, pool: Pool, architecture: str) -> None:
+def run(params: Params, seed: int, pool: Pool, architecture: Architecture) -> None:
     """Write the teacher's weights after the last epoch and its history."""
     bench = open_bench(params, seed)
     data = bench.training_set(read_membership()[architecture] if pool == "subset" else None)

@@ -68,7 +68,10 @@ def register_in(session: Session, params: Params, root: Path) -> Registration:
         aliases = session.client.get_registered_model(name).aliases
         champion = str(aliases.get(CHAMPION, ""))
         if known and champion:
-            promoted, reason = False, "the champion stays" if champion != version else "nothing to compare"
+            promoted, reason = (
+                False,
+                "compared when it was registered" if champion != version else "the champion already",
+            )
         else:
             held = next((dict(v.tags) for v in versions if str(v.version) == champion), None)
             promoted, reason = judge(held, tags)

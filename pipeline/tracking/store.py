@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 
 REACHABLE_WITHIN = 10
 """Seconds a tracking server has to answer at all; MLflow's own retries would take minutes."""
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "3",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+}
+"""MLflow reads these when it is imported; whoever sets one himself has his way."""
 NOISY = ("mlflow", "alembic")
 
 
@@ -35,10 +43,8 @@ def database_file(uri: str) -> Path | None:
 
 def import_mlflow() -> None:
     """Import mlflow without telemetry and chatter; raises UserError where it is not installed."""
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("DO_NOT_TRACK", "true")
-    os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     try:
         importlib.import_module("mlflow")
     except ImportError as error:

@@ -20,8 +20,8 @@ from pipeline.seeds import derive, stream
 from pipeline.training.history import History
 from pipeline.training.resume import ResumeFile, random_state, restore_random_state
 
-RESUME_EVERY = 20.0
-"""Seconds between resume files: with short epochs one an epoch would cost more than what it saves."""
+RESUME_SHARE = 0.05
+"""Largest share of the time that resume files may take: with short epochs, one an epoch would cost more than it saves."""
 CHECK_EVERY = 50
 """Steps between looks at the loss: each look makes the host wait for the device."""
 
@@ -45,7 +45,7 @@ class Plan:
 
     `validate(model)` returns metrics of the validation split; `primary` names the one that picks `selected`.
     `smoothing_warmup` None keeps no running average. `on_epoch(epoch, {"split/metric": value})` is told of each epoch;
-    a resume file is written at most every `resume_every` seconds, at the end of an epoch.
+    resume files, written at the end of an epoch, take at most `resume_share` of the time.
     """
 
     params: TrainingParams
@@ -54,7 +54,7 @@ class Plan:
     primary: str
     smoothing_warmup: float | None = None
     on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None
-    resume_every: float = RESUME_EVERY
+    resume_share: float = RESUME_SHARE
 
 
 @dataclass(frozen=True)
@@ -83,12 +83,14 @@ def fit(
     """
     training = _Training(model, data, objective, plan, device)
     training.restore(resume)
-    saved = time.monotonic()
+    saved, cost = time.monotonic(), 0.0
     while training.epoch < plan.params.epochs:
         training.run_epoch()
-        if time.monotonic() - saved >= plan.resume_every:
+        begun = time.monotonic()
+        if cost <= plan.resume_share * (begun - saved):
             resume.save(training.state())
             saved = time.monotonic()
+            cost = saved - begun
         plan.on_epoch(training.epoch, training.history.of_epoch(training.epoch))
     return training.finish()
 

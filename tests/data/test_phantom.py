@@ -1,4 +1,4 @@
-"""The drawn data set: reproducible bytes, promised shares, no colour statistic that gives a class away, visible signs."""
+"""The drawn data set: same bytes for a seed, promised shares, no colour that gives a class away, visible signs."""
 
 import hashlib
 from collections import Counter, defaultdict

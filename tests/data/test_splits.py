@@ -44,7 +44,9 @@ def test_three_groups_of_a_finding_go_to_three_splits_even_when_findings_overlap
     targets[[0, 3, 4], 1] = 1
     targets[[1, 3, 5], 2] = 1
     for seed in range(20):
-        split = splits.assign(frame([f"g{i}" for i in rng.permutation(60)]), targets, tuple("abc"), split_params(seed=seed))
+        split = splits.assign(
+            frame([f"g{i}" for i in rng.permutation(60)]), targets, tuple("abc"), split_params(seed=seed)
+        )
         for name in splits.SPLITS:
             assert targets[split == name].sum(axis=0).min() >= 1
 
@@ -60,7 +62,9 @@ def test_the_official_test_list_is_kept_and_validation_is_cut_from_the_rest():
     rng = np.random.default_rng(0)
     source = ["test"] * 40 + ["train_val"] * 160
     targets = (rng.random((200, 2)) < 0.4).astype(np.float32)
-    split = splits.assign(frame([f"p{i}" for i in range(200)], source), targets, ("A", "B"), split_params(official=True))
+    split = splits.assign(
+        frame([f"p{i}" for i in range(200)], source), targets, ("A", "B"), split_params(official=True)
+    )
     assert (split[:40] == "test").all()
     assert (split[40:] == "val").sum() == 20
     assert (split[40:] == "train").sum() == 140

@@ -15,9 +15,7 @@ def test_integer_sizes_use_the_largest_remainders():
 
 
 @settings(max_examples=60, deadline=None)
-@given(
-    st.integers(1, 120), st.integers(1, 6), st.integers(1, 6), st.integers(0, 2**31 - 1), st.booleans()
-)
+@given(st.integers(1, 120), st.integers(1, 6), st.integers(1, 6), st.integers(0, 2**31 - 1), st.booleans())
 def test_sizes_are_exact_for_singletons_and_within_a_group_otherwise(N, C, B, seed, grouped):
     rng = np.random.default_rng(seed)
     labels = rng.random((N, C)) < 0.3
@@ -42,7 +40,5 @@ def test_classes_are_spread_in_proportion():
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_same_seed_deals_the_same(seed):
     labels = np.random.default_rng(5).random((50, 3)) < 0.4
-    first, second = (
-        deal(labels, np.arange(50), np.array([30, 20]), np.random.default_rng(seed)) for _ in range(2)
-    )
+    first, second = (deal(labels, np.arange(50), np.array([30, 20]), np.random.default_rng(seed)) for _ in range(2))
     assert (first == second).all()

@@ -15,17 +15,17 @@ from pipeline.distillation.weighting import (
 from pipeline.params import WeightingParams
 
 
-def params(**changes: object) -> WeightingParams:
+def weighting(**changes: object) -> WeightingParams:
     return WeightingParams(**({"per": "step", "concentration": 1.0, "normalise": True, "weight_scale": 1.0} | changes))
 
 
 def drawn(count: int = 40_000, K: int = 5, **changes: object) -> np.ndarray:
-    return stochastic_weights(np.random.default_rng(0), count, K, params(**changes))
+    return stochastic_weights(np.random.default_rng(0), count, K, weighting(**changes))
 
 
 @pytest.mark.parametrize("concentration", [0.05, 1.0, 10.0])
 @pytest.mark.parametrize("normalise", [True, False])
-def test_the_mean_weight_is_one_over_K(concentration, normalise):
+def test_the_mean_weight_is_one_over_k(concentration, normalise):
     weights = drawn(concentration=concentration, normalise=normalise)
     error = weights.std(axis=0) / np.sqrt(len(weights))
     assert (np.abs(weights.mean(axis=0) - 0.2) < 5 * error).all()
@@ -40,7 +40,7 @@ def test_normalised_weights_sum_to_one_and_are_dirichlet():
     assert weights.var(axis=0) == pytest.approx(np.full(5, 4 / 150), rel=0.05)
 
 
-def test_raw_weights_are_gamma_over_c_K():
+def test_raw_weights_are_gamma_over_c_k():
     weights = drawn(normalise=False, concentration=2.0)
     assert stats.kstest(weights[:, 0] * 10, stats.gamma(2.0).cdf).pvalue > 0.001
     assert weights.sum(axis=1).std() > 0.1
@@ -62,13 +62,13 @@ def test_uniform_weights():
 
 def test_weights_depend_on_seed_epoch_and_step_alone():
     positions = np.array([3, 1])
-    first = StochasticWeights(3, 100, 7, params())
+    first = StochasticWeights(3, 100, 7, weighting())
     assert first.of(0, 0, positions).shape == (3, 1)
     late = first.of(4, 2, positions)
-    assert (StochasticWeights(3, 100, 7, params()).of(4, 2, positions) == late).all()
+    assert (StochasticWeights(3, 100, 7, weighting()).of(4, 2, positions) == late).all()
     assert (first.of(4, 3, positions) != late).any()
     assert (first.of(5, 2, positions) != late).any()
-    by_sample = StochasticWeights(3, 100, 7, params(per="sample"))
+    by_sample = StochasticWeights(3, 100, 7, weighting(per="sample"))
     assert by_sample.of(0, 0, positions).shape == (3, 2)
     assert (by_sample.of(0, 9, positions[::-1])[:, ::-1] == by_sample.of(0, 0, positions)).all()
 

@@ -16,23 +16,38 @@ from pipeline.tracking.ui import ui_command
 REPOSITORY = Path(__file__).resolve().parents[2]
 
 
+OPEN_TOGETHER = """
+import multiprocessing
+from pipeline.tracking.store import connect, import_mlflow
+
+def open_store(start):
+    start.wait()
+    print(len(connect().search_experiments()), flush=True)
+
+import_mlflow()  # once, before the fork: importing it takes seconds
+forks = multiprocessing.get_context("fork")
+start = forks.Barrier(3)
+processes = [forks.Process(target=open_store, args=(start,)) for _ in range(3)]
+for process in processes:
+    process.start()
+for process in processes:
+    process.join()
+"""
+
+
 @pytest.mark.slow
 def test_three_processes_open_one_fresh_store_at_once(tmp_path):
     environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_TRACKING")}
-    code = "from pipeline.tracking.store import connect; print(len(connect().search_experiments()))"
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", code],
-            cwd=tmp_path,
-            env=environment | {"PYTHONPATH": str(REPOSITORY)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(3)
-    ]
-    told = [process.communicate() for process in processes]
-    assert told == [("1\n", "")] * 3  # the default experiment, and no chatter of the migration
+    opened = subprocess.run(
+        [sys.executable, "-c", OPEN_TOGETHER],
+        cwd=tmp_path,
+        env=environment | {"PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert opened.stdout.split() == ["1", "1", "1"]  # each sees the default experiment
+    assert opened.stderr == ""  # and nobody the chatter of the migration
     assert (tmp_path / "mlflow.db").is_file()
 
 

@@ -55,7 +55,14 @@ def training_set(preset: str = "flip_crop") -> TrainingSet:
 
 def plan(epochs: int = 6, **changes: object) -> Plan:
     params = TrainingParams(
-        balance="none", epochs=epochs, batch_size=11, lr=0.05, momentum=0.9, weight_decay=2e-4, decay_at=[0.5], device="cpu"
+        balance="none",
+        epochs=epochs,
+        batch_size=11,
+        lr=0.05,
+        momentum=0.9,
+        weight_decay=2e-4,
+        decay_at=[0.5],
+        device="cpu",
     )
 
     def validate(model: nn.Module) -> dict[str, float]:
@@ -63,7 +70,7 @@ def plan(epochs: int = 6, **changes: object) -> Plan:
         logits = predict(model, data.images, data.rows, CPU)
         return {"accuracy": float((logits.argmax(1) == data.targets.numpy()).mean())}
 
-    return replace(Plan(params, 0, validate, "accuracy", 0.2, resume_every=0.0), **changes)  # type: ignore[arg-type]
+    return replace(Plan(params, 0, validate, "accuracy", 0.2, resume_share=1e9), **changes)  # type: ignore[arg-type]
 
 
 def distillation(tmp_path: Path, kind: str) -> Objective:

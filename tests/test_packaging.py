@@ -1,0 +1,63 @@
+"""MLproject, python_env.yaml and Dockerfile: what they run, and that they install the one lock file."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+from mlflow.projects.utils import load_project
+from ruamel.yaml import YAML
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+def run_entry_point(name, parameters, folder):
+    """Run an entry point's command with stand-ins for python and dvc; return what they were called with."""
+    for program in ("python", "dvc"):
+        stand_in = folder / program
+        stand_in.write_text('#!/bin/sh\nprintf "%s" "${0##*/}"; printf "<%s>" "$@"; echo\n')
+        stand_in.chmod(0o755)
+    command = load_project(str(REPOSITORY)).get_entry_point(name).compute_command(parameters, str(folder))
+    environment = {"PATH": f"{folder}:/usr/bin:/bin"}
+    result = subprocess.run(["bash", "-c", command], env=environment, capture_output=True, text=True, check=True)
+    return result.stdout.splitlines()
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "calls"),
+    [
+        ("main", {}, ["python<-m><pipeline.stages><preset>", "dvc<repro>"]),
+        (
+            "main",
+            {"preset": "paper-lesion", "data": "/my images/isic"},
+            ["python<-m><pipeline.stages><preset><paper-lesion><--data></my images/isic>", "dvc<repro>"],
+        ),
+        ("main", {"data": "x; rm -rf /"}, ["python<-m><pipeline.stages><preset><--data><x; rm -rf />", "dvc<repro>"]),
+        ("report", {}, ["python<-m><pipeline.stages><report>"]),
+        ("serve", {}, ["python<-m><pipeline.stages><serve><--port><5000>"]),
+        (
+            "serve",
+            {"port": "8080", "model": "models:/roskd-phantom/2"},
+            ["python<-m><pipeline.stages><serve><--port><8080><--model><models:/roskd-phantom/2>"],
+        ),
+    ],
+)
+def test_entry_points(name, parameters, calls, tmp_path):
+    assert run_entry_point(name, parameters, tmp_path) == calls
+
+
+def test_environments_install_the_lock_file():
+    environment = YAML(typ="safe").load((REPOSITORY / "python_env.yaml").read_text())
+    assert environment["python"] == "3.11"
+    assert environment["dependencies"] == ["-r requirements.lock"]
+    dockerfile = (REPOSITORY / "Dockerfile").read_text()
+    assert "--require-hashes -r requirements.lock" in dockerfile
+    makefile = (REPOSITORY / "Makefile").read_text()
+    version = re.search(r"UV_VERSION := (\S+)", makefile)
+    assert version is not None
+    assert f"uv=={version[1]} " in dockerfile
+
+
+def test_image_runs_as_a_user():
+    lines = (REPOSITORY / "Dockerfile").read_text().splitlines()
+    assert lines.index("USER roskd") < lines.index('CMD ["python", "-m", "pipeline.stages", "all"]')
