@@ -91,7 +91,9 @@ def test_the_phantom_preset_restores_the_default_byte_for_byte(workplace):
         YAML(typ="safe").load(original), ""
     )
     preset.run("phantom", str(ROOT / "pipeline/data/phantom.py"))
-    restored = Path("params.yaml").read_text().replace(str(ROOT / "pipeline/data/phantom.py"), "pipeline/data/phantom.py")
+    restored = (
+        Path("params.yaml").read_text().replace(str(ROOT / "pipeline/data/phantom.py"), "pipeline/data/phantom.py")
+    )
     assert params.read_yaml(Path("params.yaml")) | {"data": 0} == params.read_yaml(ROOT / "params.yaml") | {"data": 0}
     assert [line.split("#")[0].rstrip() for line in restored.splitlines()] == [
         line.split("#")[0].rstrip() for line in original.splitlines()

@@ -1,0 +1,64 @@
+"""One row of the table, and the file that keeps them."""
+
+import json
+import os
+import platform
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.files import write_json
+
+RESULTS = Path(__file__).with_name("results")
+
+
+@dataclass(frozen=True)
+class Row:
+    """A measured quantity: median of `n` values with its interval, and the target it is held against."""
+
+    name: str
+    median: float
+    low: float
+    high: float
+    target: str
+    met: bool
+    n: int
+    what: str
+
+
+def bootstrap_median(values: np.ndarray, rng: np.random.Generator, resamples: int = 2000) -> tuple[float, float]:
+    """Return the bootstrap 95 % interval of the median of `values` (n,)."""
+    medians = np.median(rng.choice(values, (resamples, len(values))), axis=1)
+    low, high = np.quantile(medians, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def machine() -> str:
+    """A name for the kind of machine: processor and cores, never the host's name."""
+    try:
+        told = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+    except OSError:
+        told = None
+    processor = told.group(1) if told else platform.processor() or platform.machine()
+    return re.sub(r"[^a-z0-9]+", "-", f"{processor}-{os.cpu_count()}-cores".lower()).strip("-")
+
+
+def keep(rows: list[Row]) -> Path:
+    """Put the rows into results/<machine>.json, in place of older ones of the same name."""
+    path = RESULTS / f"{machine()}.json"
+    old = json.loads(path.read_text(encoding="utf-8")) if path.exists() else []
+    fresh = {row.name: asdict(row) for row in rows}
+    write_json(path, [fresh.pop(row["name"], row) for row in old] + list(fresh.values()))
+    return path
+
+
+def table(rows: list[Row]) -> str:
+    """The rows as aligned text."""
+    lines = [f"{'row':<16}{'median':>9}{'95 % interval':>20}  {'target':<14}{'met':<5}{'n':>3}  what"]
+    for row in rows:
+        interval = f"[{row.low:.3f}, {row.high:.3f}]"
+        met = "yes" if row.met else "no"
+        lines.append(f"{row.name:<16}{row.median:>9.3f}{interval:>20}  {row.target:<14}{met:<5}{row.n:>3}  {row.what}")
+    return "\n".join(lines)
