@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from pydicom import Dataset, dcmread
+from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
 from pydicom.pixels.utils import pixel_array
 
@@ -68,7 +69,8 @@ def decode(content: bytes, at_least: int | None = None) -> Pixels:
     except ImageError:
         raise
     except Exception as error:  # decoders raise nearly anything on damaged files
-        raise ImageError(f"cannot be decoded as {kind}; it may be damaged or cut off ({error})") from error
+        reason = " ".join(str(error).split())
+        raise ImageError(f"cannot be decoded as {kind}; it may be damaged or cut off ({reason[:300]})") from error
 
 
 def to_channels(image: Pixels, channels: int) -> Pixels:
@@ -180,6 +182,9 @@ def _decode_dicom(content: bytes) -> Pixels:
     frames = int(dataset.get("NumberOfFrames") or 1)
     if frames != 1:
         raise ImageError(f"holds {frames} frames; save the one that is meant")
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax.is_compressed and not get_decoder(syntax).is_available:
+        raise ImageError(f"is compressed as {syntax.name}, for which no decoder is installed; save it uncompressed")
     stored = pixel_array(dataset)
     match str(dataset.PhotometricInterpretation):
         case "MONOCHROME1":

@@ -9,7 +9,14 @@ import pytest
 from PIL import Image
 from pydicom import Dataset, dcmwrite
 from pydicom.dataset import FileMetaDataset
-from pydicom.uid import CTImageStorage, DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, generate_uid
+from pydicom.encaps import encapsulate
+from pydicom.uid import (
+    CTImageStorage,
+    DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
+    JPEGLSLossless,
+    generate_uid,
+)
 
 from models.images import MAX_PIXELS, ImageError, decode, load, to_channels, to_square
 
@@ -134,6 +141,8 @@ def test_transparent_colour_of_a_palette_or_a_key():
     assert decode(encoded(grey(), transparency=250))[1, :, 0].tolist() == [150, 200, 0]
 
 
+JPEG_LS = dicom(grey(), syntax=JPEGLSLossless, PixelData=encapsulate([b"not decoded"]))
+
 UPRIGHT = [[0, 50, 100], [150, 200, 250]]
 
 
@@ -186,6 +195,7 @@ def test_damaged_exif_is_ignored():
         (dicom(grey(), NumberOfFrames=2, PixelData=grey().tobytes() * 2), "holds 2 frames"),
         (dicom(grey(), Rows=30000, Columns=30000), "has 30000 x 30000 pixels, more than the 64,000,000 allowed"),
         (dicom(grey(), syntax=DeflatedExplicitVRLittleEndian), "deflated"),
+        (JPEG_LS, "is compressed as JPEG-LS Lossless Image Compression, for which no decoder is installed"),
         (dicom(grey(), PhotometricInterpretation="HSV"), "photometric interpretation HSV"),
         (dicom(grey(), WindowCenter=5, WindowWidth=0, VOILUTFunction="SIGMOID"), "SIGMOID with width 0"),
         (dicom(grey(), RescaleSlope=0, RescaleIntercept=5), "rescale slope of 0"),
