@@ -2,6 +2,7 @@
 
 from typing import Literal, get_args
 
+import torch
 import torchvision
 from torch import nn
 from torchvision.models import DenseNet, MobileNetV2, ResNet
@@ -44,7 +45,9 @@ def build(
                 network.features[0][0].stride = (1, 1)  # type: ignore[index]
         case _:
             raise AssertionError(name)
-    return Classifier(network, head)
+    # images per second on two CPU cores, channels last against first: ResNet-18 678 / 640, DenseNet-121 327 / 252 (32 px,
+    # batch 64); GPUs want it, too
+    return Classifier(network, head).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def _require(what: str, value: object, allowed: tuple[object, ...]) -> None:

@@ -104,8 +104,6 @@ class _Training:
         torch.manual_seed(derive(plan.seed, "dropout"))
         self.model = model.to(device)
         self.data, self.objective, self.plan, self.device = data, objective, plan, device
-        if device.type == "cuda":
-            self.model = self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         params = plan.params
         self.optimiser = torch.optim.SGD(
             self.model.parameters(), lr=params.lr, momentum=params.momentum, weight_decay=params.weight_decay

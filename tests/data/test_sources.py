@@ -111,7 +111,8 @@ def test_the_real_lesions_are_read():
 @needs_real
 def test_the_real_films_are_read():
     source = open_source(params_of("cardio-small", REAL / "chestxray14"))
-    counts = source.samples["label"].str.get_dummies("|").sum().to_dict()
+    findings = source.samples["label"][source.samples["label"] != ""]
+    counts = findings.str.get_dummies("|").sum().to_dict()
     assert counts == {
         "Atelectasis": 95, "Cardiomegaly": 83, "Effusion": 170, "Infiltration": 162, "Mass": 35, "Nodule": 39,
         "Pneumonia": 11, "Pneumothorax": 40,
