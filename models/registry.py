@@ -45,7 +45,7 @@ def build(
                 network.features[0][0].stride = (1, 1)  # type: ignore[index]
         case _:
             raise AssertionError(name)
-    # images per second on two CPU cores, channels last against first: ResNet-18 678 / 640, DenseNet-121 327 / 252 (32 px,
+    # images per second on two CPU cores, channels last against first: ResNet-18 678:640, DenseNet-121 327:252 (32 px,
     # batch 64); GPUs want it, too
     return Classifier(network, head).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -51,7 +51,7 @@ def test_port_that_is_taken(monkeypatch):
         other.bind(("127.0.0.1", 0))
         other.listen()
         port = other.getsockname()[1]
-        with pytest.raises(UserError, match=rf"127\.0\.0\.1:{port} cannot be used .*make serve PORT=5001"):
+        with pytest.raises(UserError, match=rf"127\.0\.0\.1:{port} cannot be used .*PORT=5001"):
             serve.run(URI, port)
 
 

@@ -138,6 +138,15 @@ def main() -> None:
     except (UserError, ModelError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(
+            f"error: {error.filename}: {error.strerror}. Check that the file can be read, that its folder can be written, "
+            "and that the disk has room",
+            file=sys.stderr,
+        )
+        sys.exit(2)
 
 
 if __name__ == "__main__":
