@@ -106,7 +106,7 @@ class _Training:
         self.data, self.objective, self.plan, self.device = data, objective, plan, device
         params = plan.params
         self.optimiser = torch.optim.SGD(
-            self.model.parameters(), lr=params.lr, momentum=params.momentum, weight_decay=params.weight_decay
+            self.model.parameters(), params.lr, params.momentum, weight_decay=params.weight_decay, fused=True
         )
         milestones = [round(share * params.epochs) for share in params.decay_at]
         self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimiser, milestones, gamma=0.1)
