@@ -142,8 +142,8 @@ def main() -> None:
         if error.filename is None:
             raise
         print(
-            f"error: {error.filename}: {error.strerror}. Check that the file can be read, its folder be written, and that "
-            "the disk has room",
+            f"error: {error.filename}: {error.strerror}. Check that the file can be read, that its folder can be "
+            "written, and that the disk has room",
             file=sys.stderr,
         )
         sys.exit(2)
