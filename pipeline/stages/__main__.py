@@ -13,7 +13,6 @@ from pipeline.params import load
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 Seed = Annotated[int, typer.Option(help="which of params.yaml's seeds")]
 Pool = Annotated[str, typer.Option(help="full (all data) or subset")]
-Architecture = Annotated[str, typer.Option(help="one of teachers.architectures")]
 Port = Annotated[int, typer.Option(help="port on this machine", min=1, max=65535)]
 
 
@@ -61,9 +60,9 @@ def subsets() -> None:
 
 
 @app.command()
-def teacher(seed: Seed, pool: Pool, architecture: Architecture) -> None:
-    """Train one teacher."""
-    _run("teacher", seed=seed, pool=pool, architecture=architecture)
+def teacher(seed: Seed, pool: Pool) -> None:
+    """Train the teachers of a pool."""
+    _run("teacher", seed=seed, pool=pool)
 
 
 @app.command("soft-labels")

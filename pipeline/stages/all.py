@@ -17,8 +17,7 @@ def calls(params: Params) -> Iterator[Call]:
     for seed in params.seeds:
         yield "student_plain", "student", {"seed": seed, "stage": "student_plain"}
         for pool in ("full", "subset"):
-            for architecture in params.teachers.architectures:
-                yield f"teacher_{pool}", "teacher", {"seed": seed, "pool": pool, "architecture": architecture}
+            yield f"teacher_{pool}", "teacher", {"seed": seed, "pool": pool}
             yield f"soft_labels_{pool}", "soft_labels", {"seed": seed, "pool": pool}
             yield f"student_{pool}", "student", {"seed": seed, "stage": f"student_{pool}"}
     for name in ("evaluate", "export", "report", "track"):

@@ -36,7 +36,7 @@ def test_a_file_that_cannot_be_written_is_named(monkeypatch, capsys):
 
 def test_unknown_commands_and_options_are_refused(monkeypatch):
     assert run(monkeypatch, "chekc") == 2
-    assert run(monkeypatch, "teacher", "--seed", "x", "--pool", "full", "--architecture", "resnet18") == 2
+    assert run(monkeypatch, "teacher", "--seed", "x", "--pool", "full") == 2
 
 
 def test_a_start_that_is_no_stage_is_told(monkeypatch, capsys):
