@@ -69,7 +69,7 @@ def render(task: str, index: int, label: tuple[str, ...], group: str, image_size
         image = film(axis, label, group, index, seed)
     image = image.reshape(image_size, factor, image_size, factor, -1).mean(axis=(1, 3))
     rng = stream(seed, group, index, "noise")
-    image = image + rng.uniform(0.01, 0.035) * rng.standard_normal(image.shape)
+    image = image + rng.uniform(0.01, 0.02) * rng.standard_normal(image.shape)
     return np.clip(np.rint(255 * image), 0, 255).astype(np.uint8)
 
 

@@ -65,8 +65,8 @@ def lesion(axis: np.ndarray, name: str, group: str, index: int, seed: int) -> np
     """One dermoscopic photograph, (n, n, 3) in about [0, 1]."""
     body, pose = stream(seed, group, "body"), stream(seed, group, index, "pose")
     (low, high), irregular, soft, (round_, long) = LESION_FORMS[name]
-    radius = body.uniform(low, high) * pose.uniform(0.92, 1.08)
-    frame = Frame(axis, pose.uniform(-0.09, 0.09, 2), radius, pose.uniform(0, 2 * np.pi))
+    radius = 1.2 * body.uniform(low, high) * pose.uniform(0.94, 1.06)
+    frame = Frame(axis, pose.uniform(-0.05, 0.05, 2), radius, pose.uniform(0, 2 * np.pi))
     x, y = frame.coordinates()
     stretch = np.sqrt(body.uniform(round_, long))
     depth = 1 - np.hypot(x / stretch, y * stretch) + irregular * frame.field(body, 0.3, 1.0)
@@ -75,7 +75,7 @@ def lesion(axis: np.ndarray, name: str, group: str, index: int, seed: int) -> np
 
     skin, tint = _tones(stream(seed, group, "tone"))
     ground = _background(axis, stream(seed, group, index, "skin"))
-    contrast = stream(seed, group, "contrast").uniform(0.45, 1.1)
+    contrast = stream(seed, group, "contrast").uniform(0.8, 1.3)
     density = ground + contrast * mask * np.clip(pigment, 0, None)
     image = skin * np.exp(-density[..., None] * tint)
     image = image + (0.75 * mask * white)[..., None] * (np.array([0.97, 0.93, 0.86]) - image)
