@@ -140,14 +140,14 @@ def test_no_colour_statistic_separates_the_lesions(colours, classifier):
 
 
 def test_dermatofibroma_has_a_bright_centre_and_a_naevus_a_dark_one():
-    def centre_minus_ring(name):
+    def centre_minus_ring(name, inner, outer):
         images = [phantom.render("multiclass", i, (name,), f"lesion-{i:05d}", 64, 0) for i in range(40)]
         mean = np.mean(images, axis=(0, 3))  # (64, 64); poses average out
         radius = np.hypot(*(np.mgrid[:64, :64] - 31.5)) / 64
-        return mean[radius < 0.06].mean() - mean[(radius > 0.15) & (radius < 0.2)].mean()
+        return mean[radius < 0.06].mean() - mean[(radius > inner) & (radius < outer)].mean()
 
-    assert centre_minus_ring("DF") > 10
-    assert centre_minus_ring("NV") < -10
+    assert centre_minus_ring("DF", 0.16, 0.22) > 10  # against its own pigmented ring
+    assert centre_minus_ring("NV", 0.4, 0.46) < -10  # against the skin around it
 
 
 def test_cardiothoracic_ratio():
