@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from pipeline.errors import UserError
 from pipeline.params import Params
 from pipeline.tracking.runs import KEY, KIND, NAME, Child, State, read_state
-from pipeline.tracking.store import connect, exclusive, plain_errors, tracking_uri
+from pipeline.tracking.store import connect, database_file, exclusive, plain_errors, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -90,7 +90,7 @@ def open_session(params: Params, root: Path) -> Session:
     with plain_errors(uri), exclusive(uri):
         if adopted:
             return _adopt(client, uri, state, adopted)
-        experiment_id = _experiment(client, params.tracking.experiment or f"roskd-{params.data.source}")
+        experiment_id = _experiment(client, uri, params.tracking.experiment or f"roskd-{params.data.source}")
         query = f"tags.`{KEY}` = '{state.key}' and tags.`{KIND}` = 'pipeline'"
         found = client.search_runs([experiment_id], query, max_results=1)
         if found:
@@ -113,10 +113,13 @@ def _adopt(client: "MlflowClient", uri: str, state: State, run_id: str) -> Sessi
     return session
 
 
-def _experiment(client: "MlflowClient", name: str) -> str:
+def _experiment(client: "MlflowClient", uri: str, name: str) -> str:
     found = client.get_experiment_by_name(name)
     if found is None:
-        return client.create_experiment(name, tags=MODEL_TRAINING)
+        # beside the database, not in the current folder: the two are moved, mounted and deleted together
+        database = database_file(uri)
+        location = str(database.resolve().parent / "mlruns" / name) if database else None
+        return client.create_experiment(name, location, tags=MODEL_TRAINING)
     if found.lifecycle_stage == "deleted":
         raise UserError(
             f"experiment {name} was deleted in the tracker; bring it back with "

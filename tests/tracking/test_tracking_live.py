@@ -203,3 +203,12 @@ def test_unprepared_data_is_a_plain_message(finished, params):
     artifacts.DATA_REPORT.unlink()
     with pytest.raises(UserError, match=r"report\.json: no such file; prepare the data first"):
         train(params)
+
+
+def test_artefacts_lie_beside_the_database_wherever_it_is(finished, params, monkeypatch):
+    (finished.root / "else where").mkdir()
+    (finished.root / "mlflow.db").rename(finished.root / "else where/mlflow.db")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{finished.root / 'else where/mlflow.db'}")
+    train(params)
+    (run,) = runs("baseline_4/seed0")
+    assert run.info.artifact_uri.startswith(str(finished.root / "else where/mlruns/roskd-phantom"))
