@@ -26,7 +26,7 @@ class Project:
     def run(self, *command: str, ok: bool = True, **env: str) -> str:
         """Run a command and return what it printed; asserts that it ends well (or badly, with ok=False)."""
         done = subprocess.run(
-            command, cwd=self.path, env=environment() | env, capture_output=True, text=True, timeout=800, check=False
+            command, cwd=self.path, env=environment() | env, capture_output=True, text=True, timeout=1500, check=False
         )
         told = done.stdout + done.stderr
         assert (done.returncode == 0) == ok, told
