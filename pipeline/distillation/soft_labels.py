@@ -18,7 +18,8 @@ def write_soft_labels(
 ) -> None:
     """Write a teacher's logits, float16 (V + 1, N, C): the V augmented views, then the clean one.
 
-    `rows`: the N training rows of images.npy; entry n of the file belongs to rows[n].
+    `rows`: the N training rows of images.npy; entry n of the file belongs to rows[n]. Raises UserError if an answer is
+    not finite in float16, which no student could learn from: the teacher's training diverged.
     """
     with atomic(path) as temporary:
         store: np.memmap | None = None
@@ -26,6 +27,11 @@ def write_soft_labels(
             logits = predict(
                 teacher, images, rows, device, lambda pixels, part, view=view: views.apply(pixels, part, view)
             )
+            if not np.abs(logits).max() <= np.finfo(np.float16).max:
+                raise UserError(
+                    f"soft labels: the teacher {path.stem} answers with logits that are not finite; its training diverged. "
+                    "Lower training.lr and run again"
+                )
             if store is None:
                 shape = (views.count + 1, *logits.shape)
                 store = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=shape)

@@ -231,6 +231,16 @@ def test_soft_labels_of_other_views_are_refused(tmp_path):
         SoftLabels([path], N, 5, CPU)
 
 
+def test_a_teacher_that_diverged_is_told_and_leaves_no_file(tmp_path):
+    data = training_set()
+    teacher = seeded_model(small_network, 3, "t")
+    with torch.no_grad():
+        teacher.head[1].bias[0] = 70_000.0  # more than float16 holds
+    with pytest.raises(UserError, match=r"the teacher resnet50 answers with logits that are not finite.*training\.lr"):
+        write_soft_labels(tmp_path / "resnet50.npy", teacher, data.images, data.rows, data.views, CPU)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_resume_folder_of_other_parameters_is_not_used(tmp_path):
     first = ResumeFolder("student-0", {"tau": 0.5}, tmp_path)
     (first.path / "training.pt").write_text("half")
