@@ -29,7 +29,7 @@ def write_soft_labels(
             )
             if not np.abs(logits).max() <= np.finfo(np.float16).max:
                 raise UserError(
-                    f"soft labels: the teacher {path.stem} answers with logits that are not finite; its training diverged. "
+                    f"soft labels: the teacher {path.stem} answers with logits that are not finite; it diverged. "
                     "Lower training.lr and run again"
                 )
             if store is None:
