@@ -91,5 +91,5 @@ def test_a_port_in_use_is_a_plain_message(finished):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(UserError, match=f"port {port} cannot be used .*make ui PORT=5001"):
+        with pytest.raises(UserError, match=f":{port} cannot be used .*PORT=5001"):
             tracking.ui(port)
