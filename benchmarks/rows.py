@@ -7,8 +7,6 @@ import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
 from pipeline.files import write_json
 
 RESULTS = Path(__file__).with_name("results")
@@ -26,13 +24,6 @@ class Row:
     met: bool
     n: int
     what: str
-
-
-def bootstrap_median(values: np.ndarray, rng: np.random.Generator, resamples: int = 2000) -> tuple[float, float]:
-    """Return the bootstrap 95 % interval of the median of `values` (n,)."""
-    medians = np.median(rng.choice(values, (resamples, len(values))), axis=1)
-    low, high = np.quantile(medians, [0.025, 0.975])
-    return float(low), float(high)
 
 
 def machine() -> str:
@@ -56,7 +47,7 @@ def keep(rows: list[Row]) -> Path:
 
 def table(rows: list[Row]) -> str:
     """The rows as aligned text."""
-    lines = [f"{'row':<16}{'median':>9}{'95 % interval':>20}  {'target':<14}{'met':<5}{'n':>3}  what"]
+    lines = [f"{'row':<16}{'median':>9}{'low to high':>20}  {'target':<14}{'met':<5}{'n':>3}  what"]
     for row in rows:
         interval = f"[{row.low:.3f}, {row.high:.3f}]"
         met = "yes" if row.met else "no"
