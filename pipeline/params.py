@@ -15,6 +15,7 @@ PARAMS_FILE = Path("params.yaml")
 
 Task = Literal["multiclass", "multilabel"]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Names = Annotated[tuple[str, ...], Strict(False)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -31,16 +32,39 @@ class PhantomParams(Section):
     seed: Seed
 
 
+class MedMnistParams(Section):
+    """Which member of MedMNIST; other sources ignore it."""
+
+    dataset: Annotated[str, Field(min_length=1, description="a 2-D member of MedMNIST, dermamnist for example")]
+    size: Annotated[Literal[28, 64, 128, 224], Field(description="side of MedMNIST's own images in pixels")]
+    download: Annotated[bool, Field(description="true fetches a missing file into data.path; false never does")]
+
+
+class TableParams(Section):
+    """Which column of one's own table says what; other sources ignore it."""
+
+    file: Annotated[str, Field(min_length=1, description="CSV or Parquet file inside data.path")]
+    image: Annotated[str, Field(min_length=1, description="column of image paths, relative to data.path")]
+    label: Annotated[str | Names, Field(description="column of the label, or a list of 0/1 columns")]
+    separator: Annotated[str | None, Field(min_length=1, description="what joins several findings in the label column")]
+    group: Annotated[str | None, Field(description="column of the patient or lesion, or null")]
+    split: Annotated[str | None, Field(description="column with train, val, test, used by split.official, or null")]
+    classes: Annotated[Names | None, Field(description="the class names in order, or null for those met")]
+
+
 class DataParams(Section):
     """Where the images come from and how they are brought to one size."""
 
-    source: Literal["phantom", "isic2019", "chestxray14"]
+    source: Literal["phantom", "isic2019", "chestxray14", "medmnist", "table"]
     path: Annotated[str, Field(min_length=1, description="folder of the data set; for phantom its generator")]
     image_size: Annotated[int, Field(ge=32, le=1024, description="side of the square image in pixels, 32 to 1024")]
     resize: Literal["crop", "pad", "squash"]
     corrections: Annotated[str, Field(min_length=1, description="CSV of corrected labels: sample_id, label")]
     max_bad_fraction: Annotated[Fraction, Field(description="share of unreadable images that is tolerated, 0 to 1")]
+    workers: Annotated[int, Field(ge=0, description="processes that decode images, 0 = one per processor core")]
     phantom: PhantomParams
+    medmnist: MedMnistParams
+    table: TableParams
 
 
 class SplitParams(Section):
@@ -50,21 +74,28 @@ class SplitParams(Section):
     train: Annotated[float, Field(gt=0, lt=1)]
     val: Annotated[float, Field(gt=0, lt=1)]
     test: Annotated[float, Field(gt=0, lt=1)]
-    official: Annotated[bool, Field(description="true keeps the source's own test list")]
+    official: Annotated[bool, Field(description="true keeps the source's own test list or split column")]
+    folds: Annotated[int | None, Field(ge=2, description="number of cross-validation folds, at least 2, or null")]
+    fold: Annotated[int, Field(ge=0, description="which of the folds is the test split, 0 to folds - 1")]
 
     @model_validator(mode="after")
     def _shares_sum_to_one(self) -> Self:
         total = self.train + self.val + self.test
         if abs(total - 1) > 1e-9:
             raise ValueError(f"train + val + test is {total:g}; the three shares must sum to 1")
+        if self.folds is not None and self.official:
+            raise ValueError("official is true and folds is set; a test list and cross-validation exclude each other")
+        if self.folds is not None and self.fold >= self.folds:
+            raise ValueError(f"fold is {self.fold}, but there are {self.folds} folds, 0 to {self.folds - 1}")
         return self
 
 
 class NoiseParams(Section):
     """Label noise injected into train and validation labels; test labels stay as published."""
 
-    kind: Literal["none", "symmetric", "pair", "flip"]
-    rate: Annotated[float, Field(ge=0, lt=1, description="share of labels changed (symmetric, pair), in [0, 1)")]
+    kind: Literal["none", "symmetric", "pair", "matrix", "instance", "flip"]
+    rate: Annotated[float, Field(ge=0, lt=1, description="share of labels changed (not for flip), in [0, 1)")]
+    matrix: Annotated[str, Field(min_length=1, description="CSV of the transition matrix (kind matrix)")]
     miss_rate: Annotated[float, Field(ge=0, lt=1, description="share of findings removed (flip), in [0, 1)")]
     false_rate: Annotated[float, Field(ge=0, lt=1, description="share of absent findings added (flip)")]
     seed: Seed
@@ -163,9 +194,11 @@ TASKS_OF_SOURCE: dict[str, tuple[Task, ...]] = {
     "phantom": ("multiclass", "multilabel"),
     "isic2019": ("multiclass",),
     "chestxray14": ("multilabel",),
+    "medmnist": ("multiclass", "multilabel"),
+    "table": ("multiclass", "multilabel"),
 }
 NOISE_OF_TASK: dict[Task, tuple[str, ...]] = {
-    "multiclass": ("none", "symmetric", "pair"),
+    "multiclass": ("none", "symmetric", "pair", "matrix", "instance"),
     "multilabel": ("none", "flip"),
 }
 
@@ -199,8 +232,10 @@ class Params(Section):
             raise ValueError(f"noise.kind is {self.noise.kind}; for task {self.task} it is one of {allowed}")
         if self.training.balance == "logit_adjusted" and self.task == "multilabel":
             raise ValueError("training.balance logit_adjusted needs task multiclass; use weighted or none")
-        if self.split.official and self.data.source != "chestxray14":
+        if self.split.official and self.data.source in ("phantom", "isic2019"):
             raise ValueError(f"split.official is true, but data.source {self.data.source} has no official test list")
+        if self.split.official and self.data.source == "table" and self.data.table.split is None:
+            raise ValueError("split.official is true, but data.table.split names no column of the table")
         return self
 
 

@@ -22,10 +22,11 @@ def write_images(source: Source, path: Path, image_size: int, max_bad_fraction: 
     with atomic(path) as temporary:
         shape = (total, image_size, image_size, source.channels)
         images = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
+        read = source.open_images(path.parent)
         row = 0
         for i in tqdm(range(total), desc="prepare", unit="image", mininterval=1.0):
             try:
-                images[row] = source.pixels(i)
+                images[row] = read(i)
                 row += 1
             except (ImageError, OSError) as error:
                 bad[str(source.samples["sample_id"].iloc[i])] = str(error)

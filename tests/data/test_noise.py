@@ -10,7 +10,12 @@ from pipeline.params import NoiseParams
 
 
 def params(kind: str, **changes: object) -> NoiseParams:
-    return NoiseParams(**({"kind": kind, "rate": 0.3, "miss_rate": 0.2, "false_rate": 0.05, "seed": 0} | changes))
+    return NoiseParams(
+        **(
+            {"kind": kind, "rate": 0.3, "matrix": "noise.csv", "miss_rate": 0.2, "false_rate": 0.05, "seed": 0}
+            | changes
+        )
+    )
 
 
 def test_transition_matrices_are_the_published_ones():

@@ -45,7 +45,7 @@ def nih(tmp_path) -> Path:
     return tmp_path
 
 
-def test_nih_findings_patients_and_official_list(nih):
+def test_nih_findings_patients_and_official_list(nih, tmp_path):
     source = open_source(params_of("cardio-small", nih))
     assert source.channels == 1
     assert source.classes == (
@@ -57,8 +57,9 @@ def test_nih_findings_patients_and_official_list(nih):
         "label": ["Cardiomegaly", "", "Effusion|Mass", ""],
         "source_split": ["train_val", "train_val", "train_val", "test"],
     }
-    assert [int(source.pixels(i)[0, 0, 0]) for i in range(4)] == [0, 10, 100, 30]
-    assert source.pixels(2).shape == (32, 32, 1)
+    read = source.open_images(tmp_path)
+    assert [int(read(i)[0, 0, 0]) for i in range(4)] == [0, 10, 100, 30]
+    assert read(2).shape == (32, 32, 1)
 
 
 def test_an_unknown_finding_is_told_with_its_row(nih):
@@ -98,18 +99,18 @@ def test_broken_images_are_counted_and_left_out_or_refused(nih, tmp_path):
 
 
 @needs_real
-def test_the_real_lesions_are_read():
+def test_the_real_lesions_are_read(tmp_path):
     source = open_source(params_of("lesion-small", REAL / "isic2019"))
     assert source.samples["label"].value_counts().to_dict() == {
         "NV": 4323, "BKL": 583, "MEL": 491, "BCC": 264, "SCC": 114, "VASC": 80, "AK": 69, "DF": 60,
     }  # fmt: skip
-    pixels = source.pixels(0)
+    pixels = source.open_images(tmp_path)(0)
     assert pixels.shape == (32, 32, 3)
     assert 20 < pixels.mean() < 235
 
 
 @needs_real
-def test_the_real_films_are_read():
+def test_the_real_films_are_read(tmp_path):
     source = open_source(params_of("cardio-small", REAL / "chestxray14"))
     findings = source.samples["label"][source.samples["label"] != ""]
     counts = findings.str.get_dummies("|").sum().to_dict()
@@ -119,5 +120,6 @@ def test_the_real_films_are_read():
     }  # fmt: skip
     assert source.samples["group_id"].nunique() == 264
     assert (source.samples["source_split"] == "test").sum() == 310
-    grey = {source.pixels(i).shape for i in range(0, 1000, 97)}
+    read = source.open_images(tmp_path)
+    grey = {read(i).shape for i in range(0, 1000, 97)}
     assert grey == {(32, 32, 1)}

@@ -10,7 +10,9 @@ from pipeline.params import SplitParams
 
 
 def split_params(**changes: object) -> SplitParams:
-    return SplitParams(**({"seed": 0, "train": 0.7, "val": 0.1, "test": 0.2, "official": False} | changes))
+    return SplitParams(
+        **({"seed": 0, "train": 0.7, "val": 0.1, "test": 0.2, "official": False, "folds": None, "fold": 0} | changes)
+    )
 
 
 def frame(groups: list[str], source: list[str] | None = None) -> pd.DataFrame:

@@ -8,7 +8,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from models.images import Resize, load
 from pipeline.errors import UserError
+
+Reader = Callable[[int], np.ndarray]
+"""Returns image i as uint8 (S, S, channels) at the wished size; picklable, since several processes share the work.
+
+Raises models.images.ImageError or OSError for an image that cannot be read.
+"""
 
 
 @dataclass(frozen=True)
@@ -16,16 +23,29 @@ class Source:
     """A data set before any image is decoded.
 
     `samples`: one row per image with the text columns sample_id, group_id, label (findings joined by `|`) and, where
-    the source has a test list, source_split. `pixels(i)` returns image i as uint8 (S, S, channels) at the wished size;
-    it raises models.images.ImageError or OSError for an image that cannot be read. `tables` are the files that, with
-    the images, define the data.
+    the source has a test list or a split column, source_split (test and anything else, or train, val and test).
+    `open_images(scratch)` returns the reader; a source whose images lie in an archive unpacks it into the folder
+    `scratch`, which lives until all images are prepared. `tables` are the files that, with the images, define the data.
     """
 
     samples: pd.DataFrame
     classes: tuple[str, ...]
     channels: int
-    pixels: Callable[[int], np.ndarray]
+    open_images: Callable[[Path], Reader]
     tables: tuple[Path, ...] = field(default=())
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """A reader of one encoded file per image."""
+
+    paths: Sequence[Path]
+    size: int
+    resize: Resize
+    channels: int
+
+    def __call__(self, i: int) -> np.ndarray:
+        return load(self.paths[i].read_bytes(), size=self.size, resize=self.resize, channels=self.channels)
 
 
 def require_folder(path: Path, layout: str) -> None:

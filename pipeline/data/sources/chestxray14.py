@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from models.images import load
-from pipeline.data.sources.base import Source, list_images, require_folder, require_images
+from pipeline.data.sources.base import ImageFiles, Source, list_images, require_folder, require_images
 from pipeline.errors import UserError
 from pipeline.labels import SEPARATOR
 from pipeline.params import DataParams
@@ -52,10 +51,8 @@ def open_chestxray14(params: DataParams) -> Source:
         }
     )
 
-    def pixels(i: int) -> np.ndarray:
-        return load(paths[i].read_bytes(), size=params.image_size, resize=params.resize, channels=1)
-
-    return Source(samples, CLASSES, 1, pixels, (root / TABLE, root / TEST_LIST))
+    images = ImageFiles(paths, params.image_size, params.resize, 1)
+    return Source(samples, CLASSES, 1, lambda scratch: images, (root / TABLE, root / TEST_LIST))
 
 
 def _findings(cells: pd.Series, path: Path) -> list[str]:

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from models.images import load
-from pipeline.data.sources.base import Source, list_images, require_folder, require_images
+from pipeline.data.sources.base import ImageFiles, Source, list_images, require_folder, require_images
 from pipeline.errors import UserError
 from pipeline.params import DataParams
 from pipeline.tables import read_table, require_unique
@@ -35,10 +34,8 @@ def open_isic2019(params: DataParams) -> Source:
         }
     )
 
-    def pixels(i: int) -> np.ndarray:
-        return load(paths[i].read_bytes(), size=params.image_size, resize=params.resize, channels=3)
-
-    return Source(samples, CLASSES, 3, pixels, (root / GROUND_TRUTH, root / METADATA))
+    images = ImageFiles(paths, params.image_size, params.resize, 3)
+    return Source(samples, CLASSES, 3, lambda scratch: images, (root / GROUND_TRUTH, root / METADATA))
 
 
 def _class_names(truth: pd.DataFrame, path: Path) -> list[str]:

@@ -1,7 +1,9 @@
 """The embedded data set: generated lesion-like and chest-film-like images."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from pipeline.data import phantom
@@ -9,6 +11,20 @@ from pipeline.data.sources.base import Source
 from pipeline.errors import UserError
 from pipeline.labels import SEPARATOR
 from pipeline.params import DataParams, Task
+
+
+@dataclass(frozen=True)
+class PhantomImages:
+    """A reader that draws the images."""
+
+    task: Task
+    labels: list[tuple[str, ...]]
+    groups: list[str]
+    size: int
+    seed: int
+
+    def __call__(self, i: int) -> np.ndarray:
+        return phantom.render(self.task, i, self.labels[i], self.groups[i], self.size, self.seed)
 
 
 def open_phantom(task: Task, params: DataParams) -> Source:
@@ -32,6 +48,6 @@ def open_phantom(task: Task, params: DataParams) -> Source:
         samples=samples,
         classes=phantom.CLASSES[task],
         channels=3 if task == "multiclass" else 1,
-        pixels=lambda i: phantom.render(task, i, labels[i], groups[i], params.image_size, seed),
+        open_images=lambda scratch: PhantomImages(task, labels, groups, params.image_size, seed),
         tables=(generator,),
     )
