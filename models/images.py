@@ -10,20 +10,18 @@ Rules, the same for every format:
 """
 
 import io
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
-from pydicom import Dataset, dcmread
-from pydicom.pixels.decoders.base import get_decoder
-from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
-from pydicom.pixels.utils import pixel_array
 
 from models.errors import ModelError
 
 Resize = Literal["crop", "pad", "squash"]
 Pixels = NDArray[np.uint8]
+Size = tuple[int, int]
+"""Height and width in pixels."""
 
 MAX_PIXELS = 64_000_000
 """Larger images are refused before they are decoded (an 8000 x 8000 colour image takes 192 MB)."""
@@ -40,7 +38,8 @@ TRANSPOSE = {
 }
 """From the EXIF orientation to the operation that sets the image upright."""
 ORIENTATION_TAG = 0x0112
-DEFLATED_DICOM = b"1.2.840.10008.1.2.1.99"
+LYING = (5, 6, 7, 8)
+"""The orientations that swap height and width."""
 
 
 class ImageError(ModelError):
@@ -52,7 +51,13 @@ def load(content: bytes, *, size: int, resize: Resize, channels: int) -> Pixels:
 
     Big JPEGs are decoded at a half, a quarter or an eighth, never below twice `size`. Raises ImageError.
     """
-    return to_square(to_channels(decode(content, at_least=2 * size), channels), size, resize)
+    return load_sized(content, size=size, resize=resize, channels=channels)[0]
+
+
+def load_sized(content: bytes, *, size: int, resize: Resize, channels: int) -> tuple[Pixels, Size]:
+    """Return what `load` returns, and the height and width of the image as stored, set upright."""
+    picture, stored = _read(content, at_least=2 * size)
+    return _array(_square(_with_channels(picture, channels), size, resize)), stored
 
 
 def decode(content: bytes, at_least: int | None = None) -> Pixels:
@@ -61,25 +66,12 @@ def decode(content: bytes, at_least: int | None = None) -> Pixels:
     JPEG, PNG, TIFF, BMP and DICOM are told apart by their content. With `at_least` a JPEG may be decoded at a half, a
     quarter or an eighth of its size, as long as both sides keep that many pixels. Raises ImageError.
     """
-    if not content:
-        raise ImageError("the file is empty")
-    kind = "DICOM" if content[128:132] == b"DICM" else "an image"
-    try:
-        return _decode_dicom(content) if kind == "DICOM" else _decode_picture(content, at_least)
-    except ImageError:
-        raise
-    except Exception as error:  # decoders raise nearly anything on damaged files
-        reason = " ".join(str(error).split())
-        raise ImageError(f"cannot be decoded as {kind}; it may be damaged or cut off ({reason[:300]})") from error
+    return _array(_read(content, at_least)[0])
 
 
 def to_channels(image: Pixels, channels: int) -> Pixels:
     """Return the image with 1 channel (luma 0.299 R + 0.587 G + 0.114 B) or 3 (grey in all of them)."""
-    if channels not in (1, 3):
-        raise ValueError(f"channels is {channels}; 1 (grey) and 3 (RGB) are known")
-    if image.shape[2] == channels:
-        return image
-    return np.repeat(image, 3, axis=2) if channels == 3 else _array(_picture(image).convert("L"))
+    return image if image.shape[2] == channels else _array(_with_channels(_picture(image), channels))
 
 
 def to_square(image: Pixels, size: int, mode: Resize) -> Pixels:
@@ -88,28 +80,19 @@ def to_square(image: Pixels, size: int, mode: Resize) -> Pixels:
     crop: the centre square of the short side. pad: the long side fits, black bars fill the rest. squash: both sides
     fit, the aspect is lost.
     """
-    picture, (height, width) = _picture(image), image.shape[:2]
-    match mode:
-        case "crop":
-            side = min(height, width)
-            left, top = (width - side) // 2, (height - side) // 2
-            return _array(_scale(picture, size, size, (left, top, left + side, top + side)))
-        case "pad":
-            scale = size / max(height, width)
-            fitted_height, fitted_width = max(1, round(height * scale)), max(1, round(width * scale))
-            square = np.zeros((size, size, image.shape[2]), np.uint8)
-            top, left = (size - fitted_height) // 2, (size - fitted_width) // 2
-            inner = _array(_scale(picture, fitted_width, fitted_height))
-            square[top : top + fitted_height, left : left + fitted_width] = inner
-            return square
-        case "squash":
-            return _array(_scale(picture, size, size))
-        case _:
-            raise ValueError(f"resize is {mode!r}; known are crop, pad, squash")
+    return _array(_square(_picture(image), size, mode))
 
 
-def _scale(picture: Image.Image, width: int, height: int, box: tuple[int, int, int, int] | None = None) -> Image.Image:
-    return picture.resize((width, height), Image.Resampling.BILINEAR, box=box)
+def require_size(width: int, height: int) -> None:
+    """Raise ImageError for an image too large to decode, or without pixels."""
+    if width * height > MAX_PIXELS:
+        raise ImageError(f"has {width} x {height} pixels, more than the {MAX_PIXELS:,} allowed; shrink it first")
+    if width < 1 or height < 1:
+        raise ImageError(f"has {width} x {height} pixels")
+
+
+# Between decoding and resizing the image stays a Pillow picture of mode L or RGB: a turn into an array and back costs
+# as much as the resizing of a small image.
 
 
 def _picture(image: Pixels) -> Image.Image:
@@ -121,136 +104,99 @@ def _array(picture: Image.Image) -> Pixels:
     return array[:, :, None] if array.ndim == 2 else array
 
 
-def _require_size(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"has {width} x {height} pixels, more than the {MAX_PIXELS:,} allowed; shrink it first")
-    if width < 1 or height < 1:
-        raise ImageError(f"has {width} x {height} pixels")
+def _with_channels(picture: Image.Image, channels: int) -> Image.Image:
+    if channels not in (1, 3):
+        raise ValueError(f"channels is {channels}; 1 (grey) and 3 (RGB) are known")
+    mode = "L" if channels == 1 else "RGB"
+    return picture if picture.mode == mode else picture.convert(mode)
 
 
-def _decode_picture(content: bytes, at_least: int | None) -> Pixels:
+def _square(picture: Image.Image, size: int, mode: Resize) -> Image.Image:
+    width, height = picture.size
+    match mode:
+        case "crop":
+            side = min(width, height)
+            left, top = (width - side) // 2, (height - side) // 2
+            return _scale(picture, size, size, (left, top, left + side, top + side))
+        case "pad":
+            scale = size / max(width, height)
+            inner = _scale(picture, max(1, round(width * scale)), max(1, round(height * scale)))
+            square = Image.new(picture.mode, (size, size))
+            square.paste(inner, ((size - inner.width) // 2, (size - inner.height) // 2))
+            return square
+        case "squash":
+            return _scale(picture, size, size)
+        case _:
+            raise ValueError(f"resize is {mode!r}; known are crop, pad, squash")
+
+
+def _scale(picture: Image.Image, width: int, height: int, box: tuple[int, int, int, int] | None = None) -> Image.Image:
+    return picture.resize((width, height), Image.Resampling.BILINEAR, box=box)
+
+
+def _read(content: bytes, at_least: int | None) -> tuple[Image.Image, Size]:
+    """Return an encoded image as a picture of mode L or RGB, and its height and width as stored, set upright."""
+    if not content:
+        raise ImageError("the file is empty")
+    kind = "DICOM" if content[128:132] == b"DICM" else "an image"
+    try:
+        return _read_dicom(content) if kind == "DICOM" else _read_picture(content, at_least)
+    except ImageError:
+        raise
+    except Exception as error:  # decoders raise nearly anything on damaged files
+        reason = " ".join(str(error).split())
+        raise ImageError(f"cannot be decoded as {kind}; it may be damaged or cut off ({reason[:300]})") from error
+
+
+def _read_dicom(content: bytes) -> tuple[Image.Image, Size]:
+    from models import dicom  # pydicom takes half a second to import, which most data sets and servers never need
+
+    image = dicom.decode(content)
+    return _picture(image), (image.shape[0], image.shape[1])
+
+
+def _read_picture(content: bytes, at_least: int | None) -> tuple[Image.Image, Size]:
     try:
         picture = Image.open(io.BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:
         raise ImageError(f"not an image file; {', '.join(FORMATS)} and DICOM can be read") from None
     except Image.DecompressionBombError:
         raise ImageError(f"has far more than the {MAX_PIXELS:,} pixels allowed; shrink it first") from None
-    with picture:
-        _require_size(*picture.size)
-        if picture.format in ("TIFF", "PNG") and getattr(picture, "n_frames", 1) > 1:
-            raise ImageError(f"holds {getattr(picture, 'n_frames')} pages; save the one that is meant")  # noqa: B009
-        if at_least is not None and picture.format in ("JPEG", "MPO"):
-            picture.draft(None, (at_least, at_least))  # type: ignore[arg-type]
-        picture.load()
-        return _eight_bits(_upright(picture))
-
-
-def _upright(picture: Image.Image) -> Image.Image:
-    try:
-        orientation = picture.getexif().get(ORIENTATION_TAG, 1)
-    except Exception:  # a damaged EXIF block says nothing about the pixels
-        orientation = 1
+    width, height = picture.size
+    require_size(width, height)
+    if picture.format in ("TIFF", "PNG") and getattr(picture, "n_frames", 1) > 1:
+        raise ImageError(f"holds {getattr(picture, 'n_frames')} pages; save the one that is meant")  # noqa: B009
+    if at_least is not None and min(width, height) >= 2 * at_least and picture.format in ("JPEG", "MPO"):
+        picture.draft(None, (at_least, at_least))  # type: ignore[arg-type]
+    picture.load()
+    orientation = _orientation(picture)
     operation = TRANSPOSE.get(orientation)
-    return picture if operation is None else picture.transpose(operation)
+    upright = picture if operation is None else picture.transpose(operation)
+    return _eight_bits(upright), (width, height) if orientation in LYING else (height, width)
 
 
-def _eight_bits(picture: Image.Image) -> Pixels:
-    """Return the pixels of any of Pillow's modes as uint8 (H, W, 1 or 3)."""
+def _orientation(picture: Image.Image) -> int:
+    if picture.format == "JPEG" and not {"exif", "xmp"} & picture.info.keys():
+        return 1  # most JPEGs; to look for what is not there would take a tenth of the time of decoding a small one
+    try:
+        return picture.getexif().get(ORIENTATION_TAG, 1)
+    except Exception:  # a damaged EXIF block says nothing about the pixels
+        return 1
+
+
+def _eight_bits(picture: Image.Image) -> Image.Image:
+    """Return a picture of any of Pillow's modes as mode L or RGB."""
     mode = picture.mode
     if mode.startswith("I;16"):
-        return (np.asarray(picture) >> 8).astype(np.uint8)[:, :, None]
+        return Image.fromarray((np.asarray(picture) >> 8).astype(np.uint8))
     if mode in ("I", "F"):
         raise ImageError("has 32-bit or floating-point pixels, whose range is unknown; save it with 8 or 16 bits")
     if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
         grey = mode in ("1", "L", "LA", "La")
         return _over_black(picture.convert("LA" if grey else "RGBA"))
-    return _array(picture if mode in ("L", "RGB") else picture.convert("L" if mode == "1" else "RGB"))
+    return picture if mode in ("L", "RGB") else picture.convert("L" if mode == "1" else "RGB")
 
 
-def _over_black(picture: Image.Image) -> Pixels:
+def _over_black(picture: Image.Image) -> Image.Image:
     array = np.asarray(picture).astype(np.uint16)
-    return ((array[:, :, :-1] * array[:, :, -1:] + 127) // 255).astype(np.uint8)
-
-
-def _decode_dicom(content: bytes) -> Pixels:
-    if DEFLATED_DICOM in content:
-        raise ImageError("is DICOM in the deflated transfer syntax, whose size is unbounded; save it uncompressed")
-    dataset = dcmread(io.BytesIO(content))
-    if "PixelData" not in dataset:
-        raise ImageError("is a DICOM file without integer pixel data")
-    _require_size(int(dataset.Columns), int(dataset.Rows))
-    frames = int(dataset.get("NumberOfFrames") or 1)
-    if frames != 1:
-        raise ImageError(f"holds {frames} frames; save the one that is meant")
-    syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax.is_compressed and not get_decoder(syntax).is_available:
-        raise ImageError(f"is compressed as {syntax.name}, for which no decoder is installed; save it uncompressed")
-    stored = pixel_array(dataset)
-    match str(dataset.PhotometricInterpretation):
-        case "MONOCHROME1":
-            return 255 - _window(stored, dataset)[:, :, None]
-        case "MONOCHROME2":
-            return _window(stored, dataset)[:, :, None]
-        case "PALETTE COLOR":
-            coloured = apply_color_lut(stored, dataset)
-            return _high_byte(coloured, 8 * coloured.dtype.itemsize)
-        case "RGB" | "YBR_FULL" | "YBR_FULL_422" | "YBR_ICT" | "YBR_RCT":  # pydicom decodes all of them to RGB
-            return _high_byte(stored, int(dataset.BitsStored))
-        case other:
-            raise ImageError(f"has the photometric interpretation {other}, which cannot be read")
-
-
-def _high_byte(array: np.ndarray, bits: int) -> Pixels:
-    return (array >> max(0, bits - 8)).astype(np.uint8)
-
-
-def _window(stored: np.ndarray, dataset: Dataset) -> Pixels:
-    """Apply modality and VOI transformation (PS3.3 C.11.1 and C.11.2) to stored values (H, W)."""
-    values = apply_modality_lut(stored, dataset)
-    if dataset.get("VOILUTSequence"):
-        bits = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
-        return _high_byte(apply_voi(np.rint(values).astype(np.int64), dataset), bits)
-    centre, width = _first(dataset.get("WindowCenter")), _first(dataset.get("WindowWidth"))
-    if centre is not None and width is not None:
-        function = str(dataset.get("VOILUTFunction") or "LINEAR").upper()
-        return np.floor(255 * _window_shares(values, centre, width, function) + 0.5).astype(np.uint8)
-    low, extent = _value_range(dataset)
-    return np.clip((values - low) / extent * 256, 0, 255).astype(np.uint8)
-
-
-def _first(value: Any) -> float | None:
-    """The first of the windows that a file offers."""
-    if value is None or value == "":
-        return None
-    return float(value) if isinstance(value, (int, float, str)) else float(value[0])
-
-
-def _window_shares(values: np.ndarray, centre: float, width: float, function: str) -> np.ndarray:
-    """Return where each value lies in the window, 0 to 1."""
-    match function:
-        case "LINEAR" if width > 1:
-            shares = (values - (centre - 0.5)) / (width - 1) + 0.5
-        case "LINEAR":
-            shares = (values > centre - 0.5).astype(np.float64)
-        case "LINEAR_EXACT" if width > 0:
-            shares = (values - centre) / width + 0.5
-        case "SIGMOID" if width > 0:
-            shares = 1 / (1 + np.exp(-4 * (values - centre) / width))
-        case _:
-            raise ImageError(f"has the window function {function} with width {width:g}, which DICOM does not define")
-    return np.clip(shares, 0, 1)
-
-
-def _value_range(dataset: Dataset) -> tuple[float, float]:
-    """Return the lowest value that the file can hold after the modality transformation, and how many levels above."""
-    if dataset.get("ModalityLUTSequence"):
-        return 0.0, 2.0 ** int(dataset.ModalityLUTSequence[0].LUTDescriptor[2])
-    levels = 2.0 ** int(dataset.BitsStored)
-    lowest = -levels / 2 if dataset.PixelRepresentation else 0.0
-    if "RescaleSlope" not in dataset or "RescaleIntercept" not in dataset:
-        return lowest, levels
-    slope, intercept = float(dataset.RescaleSlope), float(dataset.RescaleIntercept)
-    if slope == 0:
-        raise ImageError("has a rescale slope of 0")
-    ends = (lowest * slope + intercept, (lowest + levels - 1) * slope + intercept)
-    return min(ends), levels * abs(slope)
+    return _picture(((array[:, :, :-1] * array[:, :, -1:] + 127) // 255).astype(np.uint8))

@@ -1,4 +1,4 @@
-"""Decoding and resizing: literal pixels for every format and rule."""
+"""Decoding and resizing: literal pixels for every format and rule; DICOM has its own file."""
 
 import io
 import struct
@@ -7,65 +7,9 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from pydicom import Dataset, dcmwrite
-from pydicom.dataset import FileMetaDataset
-from pydicom.encaps import encapsulate
-from pydicom.uid import (
-    CTImageStorage,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRLittleEndian,
-    JPEGLSLossless,
-    generate_uid,
-)
 
-from models.images import MAX_PIXELS, ImageError, decode, load, to_channels, to_square
-
-GREY = [[0, 50, 100], [150, 200, 250]]
-
-
-def encoded(array, format="PNG", mode=None, **options):
-    stream = io.BytesIO()
-    picture = array if isinstance(array, Image.Image) else Image.fromarray(array)
-    picture.convert(mode or picture.mode).save(stream, format, **options)
-    return stream.getvalue()
-
-
-def grey(dtype=np.uint8):
-    return np.array(GREY, dtype)
-
-
-def colour():
-    """2 x 3 pixels: red, green, blue; white, black, grey."""
-    return np.array([[[255, 0, 0], [0, 255, 0], [0, 0, 255]], [[255] * 3, [0] * 3, [128] * 3]], np.uint8)
-
-
-def dicom(stored, syntax=ExplicitVRLittleEndian, **attributes):
-    """A DICOM file around stored values (H, W) or (H, W, 3); `attributes` override or, with None, remove."""
-    stored = np.asarray(stored)
-    dataset = Dataset()
-    dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = syntax
-    dataset.SOPClassUID, dataset.SOPInstanceUID = CTImageStorage, generate_uid()
-    bits = 8 * stored.dtype.itemsize
-    plain = {
-        "Rows": stored.shape[0],
-        "Columns": stored.shape[1],
-        "SamplesPerPixel": 1 if stored.ndim == 2 else 3,
-        "PhotometricInterpretation": "MONOCHROME2" if stored.ndim == 2 else "RGB",
-        "BitsAllocated": bits,
-        "BitsStored": bits,
-        "HighBit": attributes.get("BitsStored", bits) - 1,
-        "PixelRepresentation": int(stored.dtype.kind == "i"),
-        "PixelData": stored.tobytes(),
-    }
-    if stored.ndim == 3:
-        plain["PlanarConfiguration"] = 0
-    for name, value in (plain | attributes).items():
-        if value is not None:
-            setattr(dataset, name, value)
-    stream = io.BytesIO()
-    dcmwrite(stream, dataset, enforce_file_format=True)
-    return stream.getvalue()
+from models.images import MAX_PIXELS, ImageError, decode, load, load_sized, to_channels, to_square
+from tests.models.encoding import colour, encoded, grey
 
 
 @pytest.mark.parametrize("format", ["PNG", "BMP", "TIFF"])
@@ -141,8 +85,6 @@ def test_transparent_colour_of_a_palette_or_a_key():
     assert decode(encoded(grey(), transparency=250))[1, :, 0].tolist() == [150, 200, 0]
 
 
-JPEG_LS = dicom(grey(), syntax=JPEGLSLossless, PixelData=encapsulate([b"not decoded"]))
-
 UPRIGHT = [[0, 50, 100], [150, 200, 250]]
 
 
@@ -177,6 +119,14 @@ def test_orientation_of_a_jpeg():
     assert image[28, 8, 0] > 250
 
 
+def test_orientation_of_a_jpeg_may_stand_in_xmp_alone():
+    wide = np.repeat(np.array([[0] * 16 + [255] * 16], np.uint8), 16, axis=0)
+    image = decode(encoded(wide, "JPEG", xmp=b'<rdf:Description tiff:Orientation="6"/>'))
+    assert image.shape == (32, 16, 1)
+    assert image[4, 8, 0] < 5
+    assert image[28, 8, 0] > 250
+
+
 def test_damaged_exif_is_ignored():
     assert decode(encoded(np.full((8, 8), 9, np.uint8), "JPEG", exif=b"Exif\x00\x00junk"))[0, 0, 0] == 9
 
@@ -189,16 +139,6 @@ def test_damaged_exif_is_ignored():
         (encoded(np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8))[:2000], "cut off"),
         (encoded(np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8), "JPEG")[:1500], "cut off"),
         (encoded(np.random.default_rng(0).integers(0, 256, (64, 64), np.uint8), "TIFF")[:1500], "an image"),
-        (b"\x00" * 128 + b"DICM" + b"junk", "DICOM"),
-        (dicom(grey())[:-4], "cannot be decoded as DICOM"),
-        (dicom(grey(), PixelData=None), "without integer pixel data"),
-        (dicom(grey(), NumberOfFrames=2, PixelData=grey().tobytes() * 2), "holds 2 frames"),
-        (dicom(grey(), Rows=30000, Columns=30000), "has 30000 x 30000 pixels, more than the 64,000,000 allowed"),
-        (dicom(grey(), syntax=DeflatedExplicitVRLittleEndian), "deflated"),
-        (JPEG_LS, "is compressed as JPEG-LS Lossless Image Compression, for which no decoder is installed"),
-        (dicom(grey(), PhotometricInterpretation="HSV"), "photometric interpretation HSV"),
-        (dicom(grey(), WindowCenter=5, WindowWidth=0, VOILUTFunction="SIGMOID"), "SIGMOID with width 0"),
-        (dicom(grey(), RescaleSlope=0, RescaleIntercept=5), "rescale slope of 0"),
     ],
 )
 def test_what_cannot_be_read_says_why(content, message):
@@ -208,7 +148,7 @@ def test_what_cannot_be_read_says_why(content, message):
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_every_cut_of_a_file_is_an_image_error_or_an_image():
-    for content in (encoded(grey()), encoded(grey(), "TIFF"), encoded(grey(), "BMP"), dicom(grey())):
+    for content in (encoded(grey()), encoded(grey(), "TIFF"), encoded(grey(), "BMP")):
         for end in range(0, len(content), 7):
             try:
                 image = decode(content[:end])
@@ -234,55 +174,6 @@ def test_pages_are_refused():
     page.save(stream, "TIFF", save_all=True, append_images=[page, page])
     with pytest.raises(ImageError, match="holds 3 pages"):
         decode(stream.getvalue())
-
-
-def test_dicom_of_eight_bits_is_itself():
-    assert decode(dicom(grey()))[:, :, 0].tolist() == GREY
-    assert decode(dicom(grey(), PhotometricInterpretation="MONOCHROME1"))[:, :, 0].tolist() == (255 - grey()).tolist()
-    assert decode(dicom(colour())).tolist() == colour().tolist()
-
-
-@pytest.mark.parametrize(
-    ("stored", "attributes", "expected"),
-    [
-        ([0, 255, 256, 65535], {}, [0, 0, 1, 255]),  # 16 bits: >> 8
-        ([0, 15, 16, 4095], {"BitsStored": 12}, [0, 0, 1, 255]),  # 12 bits: >> 4
-        ([0, 16, 4095, 0], {"BitsStored": 12, "PhotometricInterpretation": "MONOCHROME1"}, [255, 254, 0, 255]),
-        ([100, 150, 201, 400], {"WindowCenter": 150.5, "WindowWidth": 101}, [0, 128, 255, 255]),
-        (
-            [0, 50, 100, 200],
-            {"WindowCenter": 50, "WindowWidth": 100, "VOILUTFunction": "LINEAR_EXACT"},
-            [0, 128, 255, 255],
-        ),
-        ([0, 50, 100, 150], {"WindowCenter": 50, "WindowWidth": 100, "VOILUTFunction": "SIGMOID"}, [30, 128, 225, 250]),
-        ([9, 10, 11, 12], {"WindowCenter": 10.5, "WindowWidth": 1}, [0, 0, 255, 255]),
-        # several windows: the first; values after the rescaling
-        (
-            [0, 50, 100, 200],
-            {"WindowCenter": [0.5, 9], "WindowWidth": [201, 9], "RescaleSlope": 2, "RescaleIntercept": -100},
-            [0, 128, 255, 255],
-        ),
-        # a rescaling alone changes nothing but, where it falls, the direction
-        ([0, 255, 256, 65535], {"RescaleSlope": 0.5, "RescaleIntercept": -7}, [0, 0, 1, 255]),
-        ([0, 256, 65280, 65535], {"RescaleSlope": -1, "RescaleIntercept": 0}, [255, 254, 0, 0]),
-    ],
-)
-def test_dicom_values_become_eight_bits(stored, attributes, expected):
-    assert decode(dicom(np.array([stored], np.uint16), **attributes))[0, :, 0].tolist() == expected
-
-
-def test_signed_dicom():
-    stored = np.array([[-32768, -1, 0, 32767]], np.int16)
-    assert decode(dicom(stored))[0, :, 0].tolist() == [0, 127, 128, 255]
-
-
-def test_dicom_lookup_table():
-    table = Dataset()
-    table.LUTDescriptor, table.LUTData = [4, 10, 16], struct.pack("<4H", 0, 0x1000, 0x8000, 0xFFFF)
-    stored = np.array([[9, 10, 11, 12, 13, 14]], np.uint16)
-    for name in ("VOILUTSequence", "ModalityLUTSequence"):
-        image = decode(dicom(stored, **{name: [table]}))
-        assert image[0, :, 0].tolist() == [0, 0, 0x10, 0x80, 0xFF, 0xFF], name
 
 
 @pytest.mark.parametrize(
@@ -356,3 +247,13 @@ def test_big_jpegs_are_decoded_smaller_but_look_the_same():
     quick = load(content, size=32, resize="crop", channels=3)
     full = to_square(decode(content), 32, "crop")
     assert np.abs(quick.astype(int) - full).max() <= 3
+
+
+@pytest.mark.parametrize(("orientation", "stored"), [(1, (600, 800)), (3, (600, 800)), (6, (800, 600))])
+@pytest.mark.parametrize("format", ["JPEG", "PNG"])
+def test_the_stored_size_is_told_though_a_jpeg_is_decoded_smaller(format, orientation, stored):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    content = encoded(np.zeros((600, 800), np.uint8), format, exif=exif)
+    image, size = load_sized(content, size=32, resize="crop", channels=1)
+    assert (image.shape, size) == ((32, 32, 1), stored)

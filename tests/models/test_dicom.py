@@ -1,0 +1,99 @@
+"""DICOM: windows, tables, signs and directions become the eight bits that a viewer shows."""
+
+import struct
+
+import numpy as np
+import pytest
+from pydicom import Dataset
+from pydicom.encaps import encapsulate
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLSLossless
+
+from models.images import ImageError, decode, load_sized
+from tests.models.encoding import GREY, colour, dicom, grey
+
+JPEG_LS = dicom(grey(), syntax=JPEGLSLossless, PixelData=encapsulate([b"not decoded"]))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"\x00" * 128 + b"DICM" + b"junk", "DICOM"),
+        (dicom(grey())[:-4], "cannot be decoded as DICOM"),
+        (dicom(grey(), PixelData=None), "without integer pixel data"),
+        (dicom(grey(), NumberOfFrames=2, PixelData=grey().tobytes() * 2), "holds 2 frames"),
+        (dicom(grey(), Rows=30000, Columns=30000), "has 30000 x 30000 pixels, more than the 64,000,000 allowed"),
+        (dicom(grey(), syntax=DeflatedExplicitVRLittleEndian), "deflated"),
+        (JPEG_LS, "is compressed as JPEG-LS Lossless Image Compression, for which no decoder is installed"),
+        (dicom(grey(), PhotometricInterpretation="HSV"), "photometric interpretation HSV"),
+        (dicom(grey(), WindowCenter=5, WindowWidth=0, VOILUTFunction="SIGMOID"), "SIGMOID with width 0"),
+        (dicom(grey(), RescaleSlope=0, RescaleIntercept=5), "rescale slope of 0"),
+    ],
+)
+def test_what_cannot_be_read_says_why(content, message):
+    with pytest.raises(ImageError, match=message):
+        decode(content)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_every_cut_of_a_file_is_an_image_error_or_an_image():
+    content = dicom(grey())
+    for end in range(0, len(content), 7):
+        try:
+            image = decode(content[:end])
+        except ImageError:
+            continue
+        assert image.shape == (2, 3, 1)
+
+
+def test_dicom_of_eight_bits_is_itself():
+    assert decode(dicom(grey()))[:, :, 0].tolist() == GREY
+    assert decode(dicom(grey(), PhotometricInterpretation="MONOCHROME1"))[:, :, 0].tolist() == (255 - grey()).tolist()
+    assert decode(dicom(colour())).tolist() == colour().tolist()
+
+
+@pytest.mark.parametrize(
+    ("stored", "attributes", "expected"),
+    [
+        ([0, 255, 256, 65535], {}, [0, 0, 1, 255]),  # 16 bits: >> 8
+        ([0, 15, 16, 4095], {"BitsStored": 12}, [0, 0, 1, 255]),  # 12 bits: >> 4
+        ([0, 16, 4095, 0], {"BitsStored": 12, "PhotometricInterpretation": "MONOCHROME1"}, [255, 254, 0, 255]),
+        ([100, 150, 201, 400], {"WindowCenter": 150.5, "WindowWidth": 101}, [0, 128, 255, 255]),
+        (
+            [0, 50, 100, 200],
+            {"WindowCenter": 50, "WindowWidth": 100, "VOILUTFunction": "LINEAR_EXACT"},
+            [0, 128, 255, 255],
+        ),
+        ([0, 50, 100, 150], {"WindowCenter": 50, "WindowWidth": 100, "VOILUTFunction": "SIGMOID"}, [30, 128, 225, 250]),
+        ([9, 10, 11, 12], {"WindowCenter": 10.5, "WindowWidth": 1}, [0, 0, 255, 255]),
+        # several windows: the first; values after the rescaling
+        (
+            [0, 50, 100, 200],
+            {"WindowCenter": [0.5, 9], "WindowWidth": [201, 9], "RescaleSlope": 2, "RescaleIntercept": -100},
+            [0, 128, 255, 255],
+        ),
+        # a rescaling alone changes nothing but, where it falls, the direction
+        ([0, 255, 256, 65535], {"RescaleSlope": 0.5, "RescaleIntercept": -7}, [0, 0, 1, 255]),
+        ([0, 256, 65280, 65535], {"RescaleSlope": -1, "RescaleIntercept": 0}, [255, 254, 0, 0]),
+    ],
+)
+def test_dicom_values_become_eight_bits(stored, attributes, expected):
+    assert decode(dicom(np.array([stored], np.uint16), **attributes))[0, :, 0].tolist() == expected
+
+
+def test_signed_dicom():
+    stored = np.array([[-32768, -1, 0, 32767]], np.int16)
+    assert decode(dicom(stored))[0, :, 0].tolist() == [0, 127, 128, 255]
+
+
+def test_dicom_lookup_table():
+    table = Dataset()
+    table.LUTDescriptor, table.LUTData = [4, 10, 16], struct.pack("<4H", 0, 0x1000, 0x8000, 0xFFFF)
+    stored = np.array([[9, 10, 11, 12, 13, 14]], np.uint16)
+    for name in ("VOILUTSequence", "ModalityLUTSequence"):
+        image = decode(dicom(stored, **{name: [table]}))
+        assert image[0, :, 0].tolist() == [0, 0, 0x10, 0x80, 0xFF, 0xFF], name
+
+
+def test_the_stored_size_is_told():
+    image, size = load_sized(dicom(grey()), size=8, resize="squash", channels=3)
+    assert (image.shape, size) == ((8, 8, 3), (2, 3))
