@@ -14,9 +14,17 @@ def open_source(params: Params) -> Source:
         from pipeline.data.sources import isic2019
 
         return isic2019.open_isic2019(params.data)
-    from pipeline.data.sources import chestxray14
+    if params.data.source == "chestxray14":
+        from pipeline.data.sources import chestxray14
 
-    return chestxray14.open_chestxray14(params.data)
+        return chestxray14.open_chestxray14(params.data)
+    if params.data.source == "medmnist":
+        from pipeline.data.sources import medmnist
+
+        return medmnist.open_medmnist(params.task, params.data)
+    from pipeline.data.sources import table
+
+    return table.open_table(params.task, params.data)
 
 
 __all__ = ["Source", "open_source"]
