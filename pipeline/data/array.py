@@ -1,56 +1,203 @@
-"""Decode and resize every image once into one uint8 array, and read it back as a memory map."""
+"""Decode and resize every image once into one uint8 array (N, S, S, channels), to be read back as a memory map.
 
+The work goes on in a folder that survives a kill: `pixels.npy` has a row for every image of the source, `journal.jsonl`
+a line for every finished chunk. The same bytes come out for any number of workers and after any number of kills.
+Memory does not grow with N, but for a hash, a size and the samples' own table.
+"""
+
+import errno
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
-from models.images import ImageError
-from pipeline.data.sources import Source
+from pipeline.data.chunks import Preparer, Task
+from pipeline.data.journal import Chunk, Journal
+from pipeline.data.progress import Progress
+from pipeline.data.sources.base import Source
+from pipeline.data.workers import count_cores, share
 from pipeline.errors import UserError
-from pipeline.files import atomic
+from pipeline.files import write_json
+
+CHUNK_IMAGES, CHUNK_BYTES = 32, 2**23
+"""A chunk is so many images, or as many as fit into so many bytes: what a kill costs, and a worker's memory."""
+BLOCK_BYTES = 2**23
 
 
-def write_images(source: Source, path: Path, image_size: int, max_bad_fraction: float) -> dict[str, str]:
-    """Write images.npy, uint8 (N, S, S, channels), and return {sample_id: reason} of the images left out.
+@dataclass(frozen=True)
+class Decoded:
+    """Every image of a source, readable or not. Row i of every member but `bad` speaks of image i.
+
+    `array`: file of uint8 (N, S, S, channels), zero where the image is bad; `hashes`: of the pixels, bytes (N,);
+    `sizes`: height and width before the resize, int32 (N, 2); `bad`: {image: reason}, in order.
+    """
+
+    array: Path
+    shape: tuple[int, int, int, int]
+    hashes: np.ndarray
+    sizes: np.ndarray
+    bad: dict[int, str]
+
+    @property
+    def good(self) -> np.ndarray:
+        """Which images can be read, bool (N,)."""
+        good = np.ones(self.shape[0], dtype=bool)
+        good[list(self.bad)] = False
+        return good
+
+
+def write_images(
+    source: Source, path: Path, image_size: int, max_bad_fraction: float, *, workers: int = 1
+) -> dict[str, str]:
+    """Write images.npy, uint8 (N, S, S, channels), in one go and return {sample_id: reason} of the images left out.
 
     Row r is the r-th *readable* image of `source.samples`. Raises UserError if more than `max_bad_fraction` of the
-    images cannot be read; nothing is left at `path` then.
+    images cannot be read; nothing is left at `path` then. `workers` as in `decode_images`.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".unfinished-") as folder:
+        decoded = decode_images(source, Path(folder), image_size, workers=workers)
+        require_few_bad(decoded, source, max_bad_fraction)
+        readable_array(decoded).replace(path)
+    return quarantined(decoded, source)
+
+
+def decode_images(
+    source: Source, folder: Path, image_size: int, *, workers: int, on_chunk: Callable[[], None] = lambda: None
+) -> Decoded:
+    """Prepare all images in `folder`, going on from what an earlier run of the same source and size left there.
+
+    `workers`: number of processes, 0 = one per processor core, 1 = this one alone. `on_chunk` is called as each chunk
+    finishes and may raise to stop. Raises UserError where the disk is full or a worker is killed.
     """
     total = len(source.samples)
-    bad: dict[str, str] = {}
-    with atomic(path) as temporary:
-        shape = (total, image_size, image_size, source.channels)
-        images = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
-        read = source.open_images(path.parent)
-        row = 0
-        for i in tqdm(range(total), desc="prepare", unit="image", mininterval=1.0):
-            try:
-                images[row] = read(i)
-                row += 1
-            except (ImageError, OSError) as error:
-                bad[str(source.samples["sample_id"].iloc[i])] = str(error)
-        images.flush()
-        _require_few(bad, total, max_bad_fraction)
-        if bad:
-            _shorten(temporary, images, row)
-    return bad
+    shape = (total, image_size, image_size, source.channels)
+    array, journal = folder / "pixels.npy", Journal(folder / "journal.jsonl")
+    offset = _preallocate(array, journal.path, shape)
+    scratch = folder / "scratch"
+    shutil.rmtree(scratch, ignore_errors=True)  # a kill may have left half an archive
+    scratch.mkdir()
+    prepare = Preparer(source.open_images(scratch), array, offset, shape[1:])
+    tasks = _tasks(shape, journal.read())
+    decoded = Decoded(array, shape, np.zeros(total, "S32"), np.zeros((total, 2), np.int32), {})
+    kept = sum(len(earlier) for _, _, earlier in tasks if earlier is not None)
+    if kept:
+        print(f"prepare: going on from an earlier run; checking its {kept:,} finished images", flush=True)
+    progress = Progress("prepare", total)
+    earlier = {first: chunk for first, _, chunk in tasks}
+    with closing(progress), closing(journal), closing(share(prepare, tasks, workers or count_cores())) as chunks:
+        for chunk in chunks:
+            if chunk != earlier[chunk.first]:
+                journal.append(chunk)
+            _enter(decoded, chunk)
+            progress.advance(len(chunk))
+            on_chunk()
+    return Decoded(array, shape, decoded.hashes, decoded.sizes, dict(sorted(decoded.bad.items())))
 
 
-def _require_few(bad: dict[str, str], total: int, max_bad_fraction: float) -> None:
+def require_few_bad(decoded: Decoded, source: Source, max_bad_fraction: float) -> None:
+    """Raise UserError if more than that share of the images cannot be read; all of them are listed in a file."""
+    total = decoded.shape[0]
+    bad = quarantined(decoded, source)
     if len(bad) > max_bad_fraction * total:
+        listed = decoded.array.with_name("unreadable.json")
+        write_json(listed, bad)
         shown = "; ".join(f"{name}: {reason}" for name, reason in list(bad.items())[:5])
         raise UserError(
             f"prepare: {len(bad)} of {total} images cannot be read, more than data.max_bad_fraction "
-            f"{max_bad_fraction:g} allows. The first: {shown}. Repair them, take them out, or raise the fraction"
+            f"{max_bad_fraction:g} allows. The first: {shown}. Repair them, take them out, or raise the fraction. "
+            f"All are listed in {listed}"
         )
 
 
-def _shorten(path: Path, images: np.memmap, rows: int) -> None:
-    """Rewrite the array without its unused tail, block by block, so that memory stays flat."""
-    shorter = path.with_suffix(".short.npy")
-    target = np.lib.format.open_memmap(shorter, mode="w+", dtype=np.uint8, shape=(rows, *images.shape[1:]))
-    for start in range(0, rows, 4096):
-        target[start : start + 4096] = images[start : min(start + 4096, rows)]
-    target.flush()
-    shorter.replace(path)
+def quarantined(decoded: Decoded, source: Source) -> dict[str, str]:
+    """Return {sample_id: reason} of the images that cannot be read."""
+    ids = source.samples["sample_id"]
+    return {str(ids.iloc[image]): reason for image, reason in decoded.bad.items()}
+
+
+def readable_array(decoded: Decoded) -> Path:
+    """Return the file of the readable images: uint8 (N_good, S, S, channels), on the disk when this returns."""
+    path = decoded.array
+    if decoded.bad:
+        path = path.with_name("readable.npy")
+        _copy_rows(decoded, path)
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+    return path
+
+
+def _copy_rows(decoded: Decoded, path: Path) -> None:
+    rows = np.flatnonzero(decoded.good)
+    images = np.load(decoded.array, mmap_mode="r")
+    block = max(1, BLOCK_BYTES // max(1, images[0].nbytes))
+    with path.open("wb") as stream:
+        stream.write(_header((len(rows), *decoded.shape[1:])))
+        for start in range(0, len(rows), block):
+            stream.write(images[rows[start : start + block]].tobytes())
+
+
+def _tasks(shape: tuple[int, ...], finished: dict[int, Chunk]) -> list[Task]:
+    step = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // int(np.prod(shape[1:]))))
+    tasks: list[Task] = []
+    for first in range(0, shape[0], step):
+        end = min(first + step, shape[0])
+        earlier = finished.get(first)
+        tasks.append((first, end, earlier if earlier is not None and len(earlier) == end - first else None))
+    return tasks
+
+
+def _enter(decoded: Decoded, chunk: Chunk) -> None:
+    rows = slice(chunk.first, chunk.first + len(chunk))
+    decoded.hashes[rows] = [digest.encode() for digest in chunk.hashes]
+    decoded.sizes[rows] = chunk.sizes
+    decoded.bad.update(chunk.bad)
+
+
+def _header(shape: tuple[int, ...]) -> bytes:
+    stream = io.BytesIO()
+    np.lib.format.write_array_header_1_0(stream, {"descr": "|u1", "fortran_order": False, "shape": shape})
+    return stream.getvalue()
+
+
+def _preallocate(array: Path, journal: Path, shape: tuple[int, ...]) -> int:
+    """Make the file of all pixels unless it is there, with its room on the disk; returns where the first image begins.
+
+    Raises UserError where the disk has too little room.
+    """
+    header = _header(shape)
+    size = len(header) + int(np.prod(shape))
+    if array.exists() and array.stat().st_size == size:
+        with array.open("rb") as stream:
+            if stream.read(len(header)) == header:
+                return len(header)
+    journal.unlink(missing_ok=True)
+    with array.open("wb") as stream:
+        try:
+            _reserve(stream.fileno(), size)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+                raise
+            raise UserError(
+                f"{array}: the images take {size / 1e6:,.0f} MB at data.image_size {shape[1]}, which the disk does not "
+                f"hold ({error.strerror}). Make room, or choose a smaller image size"
+            ) from None
+        stream.write(header)
+    return len(header)
+
+
+def _reserve(descriptor: int, size: int) -> None:
+    if hasattr(os, "posix_fallocate"):
+        try:
+            os.posix_fallocate(descriptor, 0, size)
+            return
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+    os.truncate(descriptor, size)

@@ -257,3 +257,9 @@ def test_the_stored_size_is_told_though_a_jpeg_is_decoded_smaller(format, orient
     content = encoded(np.zeros((600, 800), np.uint8), format, exif=exif)
     image, size = load_sized(content, size=32, resize="crop", channels=1)
     assert (image.shape, size) == ((32, 32, 1), stored)
+
+
+def test_a_square_jpeg_is_what_a_bare_pillow_loop_makes_of_it():
+    content = encoded(np.random.default_rng(0).integers(0, 256, (100, 100, 3), np.uint8), "JPEG")
+    bare = Image.open(io.BytesIO(content)).convert("RGB").resize((64, 64), Image.Resampling.BILINEAR)
+    assert np.array_equal(load(content, size=64, resize="crop", channels=3), np.asarray(bare))

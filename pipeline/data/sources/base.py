@@ -8,14 +8,19 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from models.images import Resize, load
+from models.images import ImageError, Resize, Size, load_sized
 from pipeline.errors import UserError
 
 Reader = Callable[[int], np.ndarray]
 """Returns image i as uint8 (S, S, channels) at the wished size; picklable, since several processes share the work.
 
-Raises models.images.ImageError or OSError for an image that cannot be read.
+Raises models.images.ImageError or OSError for an image that cannot be read. Two methods may be there besides:
+`sized(i)` returns the image and its (height, width) before the resize; without it that is S x S.
+`state(i)` returns a text that changes with the image's file, so that prepare does not keep an outdated image.
 """
+
+MAX_FILE_BYTES = 2**29
+"""Larger files are not even read: 64 million pixels of three times 16 bits are 384 MB."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +30,8 @@ class Source:
     `samples`: one row per image with the text columns sample_id, group_id, label (findings joined by `|`) and, where
     the source has a test list or a split column, source_split (test and anything else, or train, val and test).
     `open_images(scratch)` returns the reader; a source whose images lie in an archive unpacks it into the folder
-    `scratch`, which lives until all images are prepared. `tables` are the files that, with the images, define the data.
+    `scratch`, which is empty at first and lives until all images are prepared. `tables` are the files that, with the
+    images, define the data.
     """
 
     samples: pd.DataFrame
@@ -45,7 +51,27 @@ class ImageFiles:
     channels: int
 
     def __call__(self, i: int) -> np.ndarray:
-        return load(self.paths[i].read_bytes(), size=self.size, resize=self.resize, channels=self.channels)
+        return self.sized(i)[0]
+
+    def sized(self, i: int) -> tuple[np.ndarray, Size]:
+        """Return the image and its height and width before the resize."""
+        return load_sized(_content(self.paths[i]), size=self.size, resize=self.resize, channels=self.channels)
+
+    def state(self, i: int) -> str:
+        """Return the path, length and time of change of the image's file."""
+        try:
+            status = os.stat(self.paths[i])  # noqa: PTH116 (Path.stat takes three times as long)
+        except OSError as error:
+            return f"{self.paths[i]} {error.strerror}"
+        return f"{self.paths[i]} {status.st_size} {status.st_mtime_ns}"
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb", buffering=0) as stream:
+        length = os.fstat(stream.fileno()).st_size
+        if length > MAX_FILE_BYTES:
+            raise ImageError(f"has {length:,} bytes, more than the {MAX_FILE_BYTES:,} allowed; shrink it first")
+        return stream.read()
 
 
 def require_folder(path: Path, layout: str) -> None:
