@@ -11,11 +11,14 @@ from pipeline.errors import UserError
 def read_csv(path: Path) -> pd.DataFrame:
     """Read a CSV with every cell as text; an empty cell is the empty string. Raises UserError where it cannot be."""
     try:
-        return pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; a file of artifacts/ is written by make repro") from None
     except (OSError, ValueError) as error:
         raise UserError(f"{path}: cannot be read as CSV: {error}") from error
+    if not isinstance(table.index, pd.RangeIndex):  # pandas takes surplus cells at the front for row names
+        raise UserError(f"{path}: its rows have more cells than the first line has columns; take the surplus out")
+    return table
 
 
 def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:

@@ -67,8 +67,6 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
             table = _read_parquet(path, columns)
         case other:
             raise UserError(f"{path}: is a {other or 'file without ending'}; data.table.file is a .csv or a .parquet")
-    if not isinstance(table.index, pd.RangeIndex):  # pandas takes surplus cells at the front for row names
-        raise UserError(f"{path}: its rows have more cells than the first line has columns; take the surplus out")
     return table[list(columns)].fillna("")
 
 
