@@ -15,7 +15,7 @@ from pipeline.tables import read_table, require_unique
 def read_corrections(path: Path, classes: Sequence[str], task: Task) -> tuple[pd.Series, np.ndarray]:
     """Return the sample ids and their corrected targets; both are empty for a file without rows.
 
-    Raises UserError for a missing file or column, an unknown class or a sample named twice.
+    Raises UserError for a missing file or column, an unknown class or a sample named twice; names row and value.
     """
     try:
         table = read_table(path, ["sample_id", "label"])
@@ -24,7 +24,7 @@ def read_corrections(path: Path, classes: Sequence[str], task: Task) -> tuple[pd
             raise
         table = pd.DataFrame({"sample_id": [], "label": []}, dtype=str)
     require_unique(table["sample_id"], path, "sample_id")
-    return table["sample_id"], encode(table["label"], classes, task, origin=str(path))
+    return table["sample_id"], encode(table["label"], classes, task, origin=f"{path}, column label")
 
 
 def correct(
@@ -39,12 +39,15 @@ def correct(
     given, corrected = given.copy(), np.zeros(len(given), dtype=bool)
     for number, name in enumerate(ids):
         if name not in place:
-            raise UserError(f"{path}: data row {number + 1}: no sample {name!r} in the data; take the row out")
+            raise UserError(
+                f"{path}: data row {number + 1}, column sample_id: no sample {name!r} in the data; take the row out "
+                "(an image that cannot be read is no sample: artifacts/data/report.json lists those)"
+            )
         row = place[name]
         if split[row] == "test":
             raise UserError(
-                f"{path}: data row {number + 1}: sample {name!r} is in the test split, whose labels stay as published; "
-                "take the row out"
+                f"{path}: data row {number + 1}, column sample_id: sample {name!r} is in the test split, whose labels "
+                "stay as published; take the row out"
             )
         given[row] = targets[number]
         corrected[row] = True
