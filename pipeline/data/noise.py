@@ -2,34 +2,10 @@
 
 import numpy as np
 
+from pipeline.data.noise_instance import through_images
+from pipeline.data.noise_matrix import choose
 from pipeline.params import NoiseParams
 from pipeline.seeds import stream
-
-
-def transition_matrix(kind: str, rate: float, num_classes: int) -> np.ndarray:
-    """Return T (C, C), T[i, j] = probability that published class i is given as class j; rows sum to 1.
-
-    `symmetric` spreads `rate` evenly over the *other* classes, so that the nominal rate is the realised one; `pair`
-    moves it to the next class.
-    """
-    stay = np.eye(num_classes)
-    if kind == "none":
-        return stay
-    if kind == "symmetric":
-        return (1 - rate) * stay + rate * (1 - stay) / (num_classes - 1)
-    if kind == "pair":
-        return (1 - rate) * stay + rate * np.roll(stay, 1, axis=1)
-    raise ValueError(f"no transition matrix for noise kind {kind!r}")
-
-
-def through_matrix(targets: np.ndarray, transition: np.ndarray, uniforms: np.ndarray) -> np.ndarray:
-    """Return noisy class indices (N,): sample i turns into the class where its row's distribution passes uniforms[i].
-
-    `uniforms`: (N,) in [0, 1).
-    """
-    cumulative = np.cumsum(transition, axis=1)
-    cumulative[:, -1] = 1.0
-    return (uniforms[:, None] >= cumulative[targets]).sum(axis=1).astype(targets.dtype)
 
 
 def flip(targets: np.ndarray, miss_rate: float, false_rate: float, uniforms: np.ndarray) -> np.ndarray:
@@ -41,15 +17,30 @@ def flip(targets: np.ndarray, miss_rate: float, false_rate: float, uniforms: np.
     return np.where(uniforms < rate, 1 - targets, targets).astype(targets.dtype)
 
 
-def corrupt(targets: np.ndarray, affected: np.ndarray, num_classes: int, params: NoiseParams) -> np.ndarray:
-    """Return the given labels: `targets` with noise where `affected` (bool, N) is True.
+def corrupt(
+    targets: np.ndarray,
+    affected: np.ndarray,
+    num_classes: int,
+    params: NoiseParams,
+    *,
+    transition: np.ndarray | None = None,
+    images: np.ndarray | None = None,
+) -> np.ndarray:
+    """Return the given labels: `targets`, (N,) or (N, C), with noise where `affected` (bool, N) is True.
 
-    Draws are made for all rows in the order of the table, so that the noise of a row does not depend on the splits.
+    `transition` is the kind's nominal matrix (noise_matrix.nominal); `images`, uint8 (N, H, W, channels), are read for
+    kind `instance` alone. Draws are made for all rows in the order of the table, so that the noise of a row depends
+    neither on the splits nor on the rows after it.
     """
+    if params.kind == "instance":
+        if images is None:
+            raise ValueError("noise kind instance needs the images")
+        return through_images(targets, affected, images, num_classes, params.rate, params.seed)
     rng = stream(params.seed, "label noise", 0)
     if targets.ndim == 1:
-        transition = transition_matrix(params.kind, params.rate, num_classes)
-        noisy = through_matrix(targets, transition, rng.random(len(targets)))
+        if transition is None:
+            raise ValueError(f"noise kind {params.kind} needs its transition matrix")
+        noisy = choose(transition[targets], rng.random(len(targets)))
     elif params.kind == "none":
         noisy = targets
     else:
