@@ -1,20 +1,27 @@
 """Stage `check`: find every mistake before anything runs, since DVC deletes a stage's outputs before its command."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from pipeline import artifacts
 from pipeline.data import splits
 from pipeline.data.corrections import correct, read_corrections
+from pipeline.data.noise_matrix import nominal
 from pipeline.data.sources import open_source
+from pipeline.errors import UserError
 from pipeline.files import write_text
 from pipeline.labels import encode
-from pipeline.params import Params
+from pipeline.params import NoiseParams, Params
+from pipeline.tables import read_csv
+
+BUILT_IN_MATRIX = "presets/noise/lesion_confusion.csv"
 
 
 def run(params: Params) -> None:
-    """Validate parameters (already typed), paths, label tables, corrections and splits; write a constant file.
+    """Validate parameters (already typed), paths, tables, splits, noise and corrections; write a constant file.
 
     The file never changes, so that a passed check makes no other stage run again. Raises UserError.
     """
@@ -28,10 +35,34 @@ def inspect(params: Params) -> pd.DataFrame:
         from pipeline.training.device import pick_device  # importing torch takes seconds
 
         pick_device(params.training.device)
+    _require_matrix_file(params.noise)
     source = open_source(params)
     targets = encode(source.samples["label"], source.classes, params.task, origin=f"data.path {params.data.path}")
     split = splits.assign(source.samples, targets, source.classes, params.split)
+    nominal(params.noise, source.classes)
+    _check_corrections(params, source.classes, source.samples["sample_id"].to_numpy(dtype=str), targets, split)
+    return splits.counts(split, targets, source.classes, source.samples["group_id"])
+
+
+def _require_matrix_file(params: NoiseParams) -> None:
+    """DVC hashes the file whatever the kind is, and its own message for a missing one does not name the parameter."""
+    if not Path(params.matrix).is_file():
+        used = "" if params.kind == "matrix" else f" (noise.kind {params.kind} does not read it, but DVC hashes it)"
+        raise UserError(
+            f"noise.matrix is {params.matrix!r}: no such file{used}; name a CSV that exists, such as the "
+            f"repository's own {BUILT_IN_MATRIX}"
+        )
+
+
+def _check_corrections(
+    params: Params, classes: Sequence[str], sample_ids: np.ndarray, targets: np.ndarray, split: np.ndarray
+) -> None:
+    """Check ids and labels; which samples are in the test split is known only where every image can be read.
+
+    Where the last `prepare` left images out, the others are dealt anew without them, and stage `noise` checks that.
+    """
     path = Path(params.data.corrections)
-    corrections = read_corrections(path, source.classes, params.task)
-    correct(targets, source.samples["sample_id"].to_numpy(dtype=str), split, corrections, path)
-    return splits.counts(split, targets, source.classes)
+    corrections = read_corrections(path, classes, params.task)
+    if artifacts.SAMPLES.exists() and set(read_csv(artifacts.SAMPLES)["sample_id"]) < set(sample_ids.tolist()):
+        split = np.full(len(split), "train")
+    correct(targets, sample_ids, split, corrections, path)

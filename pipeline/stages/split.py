@@ -5,6 +5,7 @@ import pandas as pd
 from pipeline import artifacts
 from pipeline.data import splits
 from pipeline.data.prepared import read_classes
+from pipeline.errors import UserError
 from pipeline.files import atomic
 from pipeline.labels import encode
 from pipeline.params import Params
@@ -12,10 +13,16 @@ from pipeline.tables import read_csv
 
 
 def run(params: Params) -> None:
-    """Write splits.csv and show the samples per split and class."""
+    """Write splits.csv, with the folds where split.folds is set, and show the samples per split and class."""
     samples, classes = read_csv(artifacts.SAMPLES), read_classes()
     targets = encode(samples["label"], classes, params.task, origin=str(artifacts.SAMPLES))
-    split = splits.assign(samples, targets, classes, params.split)
+    table = pd.DataFrame({"sample_id": samples["sample_id"]})
+    try:
+        table["split"] = splits.assign(samples, targets, classes, params.split)
+        if params.split.folds is not None:
+            table["fold"] = splits.assign_folds(samples, targets, classes, params.split)
+    except UserError as error:  # the check passed with all images of the tables: some of them could not be read
+        raise UserError(f"{error} (images that cannot be read are left out: {artifacts.DATA_REPORT})") from None
     with atomic(artifacts.SPLITS) as temporary:
-        pd.DataFrame({"sample_id": samples["sample_id"], "split": split}).to_csv(temporary, index=False)
-    print(splits.counts(split, targets, classes).to_string())
+        table.to_csv(temporary, index=False)
+    print(splits.counts(table["split"].to_numpy(dtype=str), targets, classes, samples["group_id"]).to_string())

@@ -1,5 +1,6 @@
 """What `check` and `preset` refuse, before anything runs or is written."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -8,8 +9,11 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
-from pipeline import params
+from pipeline import artifacts, params
+from pipeline.data.sources import open_source
+from pipeline.data.splits import assign
 from pipeline.errors import UserError
+from pipeline.labels import encode
 from pipeline.stages import check, preset
 
 ROOT = Path.cwd()
@@ -53,6 +57,21 @@ def refused(told: str, name: str | None = "lesion-small", data: str | None = "my
     assert not Path("artifacts").exists()
 
 
+def change(section: str, **values: object) -> None:
+    """Set parameters that no preset names."""
+    yaml = YAML()
+    document = yaml.load(Path("params.yaml").read_text())
+    document[section].update(values)
+    with Path("params.yaml").open("w") as stream:
+        yaml.dump(document, stream)
+
+
+def edit_preset(old: str, new: str) -> None:
+    path = Path("presets/lesion-small.yaml")
+    assert path.read_text().count(old) == 1
+    path.write_text(path.read_text().replace(old, new))
+
+
 def test_a_preset_is_merged_with_comments_kept_and_told(workplace, capsys):
     loaded = lay()
     assert loaded.data.source == "isic2019"
@@ -76,7 +95,10 @@ def test_presets_name_the_same_parameters_so_that_switching_leaves_nothing_behin
         }
 
     overlays = {path.stem: params.read_yaml(path) for path in (ROOT / "presets").glob("*.yaml")}
-    assert set(overlays) == {"phantom", "phantom-chest", "lesion-small", "cardio-small", "paper-lesion", "paper-cardio"}
+    assert set(overlays) == {
+        "phantom", "phantom-chest", "lesion-small", "cardio-small", "paper-lesion", "paper-cardio", "medmnist",
+        "own-images",
+    }  # fmt: skip
     assert len({frozenset(keys(overlay)) for overlay in overlays.values()}) == 1
 
 
@@ -154,6 +176,7 @@ def test_an_empty_table_is_told(workplace):
         ("ISIC_0000001,XYZ", "unknown class 'XYZ'; the classes are MEL, NV"),
         ("ISIC_9999999,MEL", "no sample 'ISIC_9999999'"),
         ("ISIC_0000001,MEL\nISIC_0000001,NV", "stands there twice"),
+        ("ISIC_0000001,nan", "unknown class 'nan'"),
     ],
 )
 def test_corrections_that_do_not_fit_are_told(workplace, rows, told):
@@ -161,16 +184,80 @@ def test_corrections_that_do_not_fit_are_told(workplace, rows, told):
     refused(told)
 
 
-def test_a_correction_of_a_test_sample_is_told(workplace):
-    from pipeline.data.sources import open_source
-    from pipeline.data.splits import assign
-    from pipeline.labels import encode
-
-    loaded = lay()
+def of_split(loaded: params.Params, name: str) -> list[str]:
+    """The sample ids that check places in a split."""
     source = open_source(loaded)
     targets = encode(source.samples["label"], source.classes, "multiclass", origin="")
     split = assign(source.samples, targets, source.classes, loaded.split)
-    name = source.samples["sample_id"][int(np.flatnonzero(split == "test")[0])]
-    Path("corrections.csv").write_text(f"sample_id,label\n{name},MEL\n")
+    return source.samples["sample_id"][split == name].tolist()
+
+
+def test_a_correction_of_a_test_sample_is_told(workplace):
+    loaded = lay()
+    Path("corrections.csv").write_text(f"sample_id,label\n{of_split(loaded, 'test')[0]},MEL\n")
     with pytest.raises(UserError, match="is in the test split"):
         check.run(loaded)
+
+
+def test_where_images_were_left_out_the_test_split_is_another_and_left_to_stage_noise(workplace):
+    loaded = lay()
+    samples = open_source(loaded).samples
+    artifacts.SAMPLES.parent.mkdir(parents=True)
+    Path("corrections.csv").write_text(f"sample_id,label\n{of_split(loaded, 'test')[0]},MEL\n")
+    samples.to_csv(artifacts.SAMPLES, index=False)
+    with pytest.raises(UserError, match="is in the test split"):
+        check.run(loaded)
+    samples.iloc[1:].to_csv(artifacts.SAMPLES, index=False)
+    check.run(loaded)
+    Path("corrections.csv").write_text("sample_id,label\nISIC_9999999,MEL\n")
+    with pytest.raises(UserError, match="no sample 'ISIC_9999999'"):
+        check.run(loaded)
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("matrix", r"noise.matrix is 'nowhere.csv': no such file; name a CSV that exists.*lesion_confusion.csv"),
+        ("symmetric", r"'nowhere.csv': no such file \(noise.kind symmetric does not read it, but DVC hashes it\)"),
+    ],
+)
+def test_a_missing_noise_matrix_is_told_whatever_the_kind_is(workplace, kind, told):
+    change("noise", matrix="nowhere.csv")
+    edit_preset("kind: symmetric", f"kind: {kind}")
+    refused(told)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("class,", "label,", "the first column is headed 'label'; it should be 'class'"),
+        ("VASC,0.22", "Vasc,0.22", "row 'Vasc' is not a class; the classes of the data are MEL, NV"),
+        ("SCC,0.04,0.02,0.35,0.40,0.15,0.03,0.01,0\n", "", "7 rows and 8 columns, so it is not square: no row for SCC"),
+        ("MEL,0,0.55", "MEL,0,nan", "row 'MEL', column 'NV' is 'nan'; it must be a probability"),
+        ("MEL,0,0.55", "MEL,0,0.5", "row 'MEL' sums to 0.95; each row must sum to 1"),
+        ("MEL,0,0.55", "MEL,0.6,-0.05", "row 'MEL', column 'NV' is '-0.05'; it must be a probability"),
+    ],
+)
+def test_a_noise_matrix_that_does_not_fit_is_told(workplace, old, new, told):
+    text = Path("presets/noise/lesion_confusion.csv").read_text()
+    assert text.count(old) == 1
+    Path("my noise.csv").write_text(text.replace(old, new))
+    change("noise", matrix="my noise.csv")
+    lay()  # another kind does not read it
+    edit_preset("kind: symmetric", "kind: matrix")
+    refused(f"my noise.csv: .*{re.escape(told)}" if not told.startswith("7") else f"my noise.csv: {re.escape(told)}")
+
+
+def test_the_built_in_noise_matrix_fits_the_lesion_classes(workplace):
+    edit_preset("kind: symmetric", "kind: matrix")
+    check.run(lay())
+    assert Path("artifacts/check.txt").exists()
+
+
+def test_too_many_folds_for_a_class_are_told(workplace):
+    change("split", folds=7)
+    refused(r"too few groups .* in each of the 7 folds \(split.folds\), train and val: MEL \(5\), NV \(5\)")
+    change("split", folds=5)
+    table = check.inspect(lay())
+    assert table["samples"]["test"] == table["groups"]["test"] == 8
+    assert (table.to_numpy() >= 1).all()
