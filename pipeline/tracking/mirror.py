@@ -103,6 +103,7 @@ def _settle(
         current = kept.data.tags.get(EVALUATION) == values_hash(measured)
         if not current:
             _evaluate(session, kept.info.run_id, child, evaluation, curves_of(child, root, measured))
+        session.show_data(kept)
         settled = Settled(kept.info.run_id, "unchanged" if current else "updated", REUSED in kept.data.tags)
     for run in runs:
         if run is not kept:

@@ -1,4 +1,4 @@
-"""The parent run of a pipeline: its headline metrics, its files, and the link to its runs side by side."""
+"""The parent run of a pipeline: headline metrics, files, data set, and the link to its runs side by side."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from pipeline.tracking.session import Point, Session
 ATTACHED = "roskd.attached"
 ATTACHMENTS = {
     "": (str(PARAMS_FILE),),
-    "report": (str(artifacts.REPORT), str(artifacts.TABLE)),
+    "report": (str(artifacts.REPORT), str(artifacts.DATA_CARD), str(artifacts.TABLE)),
     "report/figures": (f"{artifacts.REPORT.parent}/figures/*.png",),
     "metrics": (f"{artifacts.STUDENT_METRICS.parent}/*.csv",),
     "splits": (f"{artifacts.SPLITS.parent}/*.csv",),
@@ -35,6 +35,7 @@ def settle_parent(
     `compared`: the ids of the runs of SIDE_BY_SIDE, which the description links.
     """
     parent = session.client.get_run(session.parent_id)
+    session.show_data(parent)
     values = headlines([child for child in expected if child.kind == "student"], evaluation)
     files = {
         folder: sorted({path for name in names for path in root.glob(name)}) for folder, names in ATTACHMENTS.items()

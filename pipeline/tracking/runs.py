@@ -18,6 +18,9 @@ POOLS: tuple[Pool, ...] = ("full", "subset")
 MACHINE_ONLY = ("training.device", "data.path", "data.corrections")
 """Where things lie and what computes them; the data and the corrections count by their content instead."""
 
+DATA_FIELDS = ("sha256", "task", "classes", "counts", "images", "groups", "image_size", "channels", "quarantined")
+"""What the tracker needs of data/report.json."""
+
 KEY = "roskd.key"
 KIND = "roskd.kind"
 NAME = "roskd.name"
@@ -31,7 +34,8 @@ NOTE = "mlflow.note.content"
 class State:
     """One state of the pipeline, that is one parent run.
 
-    `key` hashes parameters, data and corrections; `params` is what its runs log; `tags` what they all carry.
+    `key` hashes parameters, data, corrections and the noise matrix in use; `params` is what its runs log; `tags` what
+    they all carry; `data` is data/report.json.
     """
 
     key: str
@@ -40,6 +44,7 @@ class State:
     data_hash: str
     params: dict[str, Any]
     tags: dict[str, str]
+    data: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -65,12 +70,13 @@ def read_state(params: Params, root: Path) -> State:
     flat = {name: value for name, value in flatten(params).items() if not name.startswith("tracking.")}
     described = {name: value for name, value in flat.items() if name not in MACHINE_ONLY}
     params_hash = sha256_json(described)
-    data_hash = _data_hash(root / artifacts.DATA_REPORT)
-    corrections = root / params.data.corrections
-    corrected = sha256_file(corrections) if corrections.is_file() else ""
-    key = sha256_json([params_hash, data_hash, corrected])
+    data = _data_report(root / artifacts.DATA_REPORT)
+    data_hash = data["sha256"]
+    read_too = [params.data.corrections, *([params.noise.matrix] if params.noise.kind == "matrix" else [])]
+    contents = [sha256_file(root / path) if (root / path).is_file() else "" for path in read_too]
+    key = sha256_json([params_hash, data_hash, *contents])
     tags = {KEY: key, "roskd.params_hash": params_hash, "roskd.data_hash": data_hash, **_git(root)}
-    return State(key, _title(params), params_hash, data_hash, flat, tags)
+    return State(key, _title(params), params_hash, data_hash, flat, tags, data)
 
 
 def children(params: Params) -> list[Child]:
@@ -135,13 +141,17 @@ def _title(params: Params) -> str:
     return f"{told}, overlap {params.subsets.overlap:g}, tau {distillation.tau:g}, alpha {distillation.alpha:g}"
 
 
-def _data_hash(report: Path) -> str:
+def _data_report(path: Path) -> dict[str, Any]:
     try:
-        return str(json.loads(report.read_text(encoding="utf-8"))["sha256"])
+        report = json.loads(path.read_text(encoding="utf-8"))
+        missing = [name for name in DATA_FIELDS if name not in report]
     except FileNotFoundError:
-        raise UserError(f"{report}: no such file; prepare the data first (make repro)") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{report}: has no readable field sha256 ({error}); run make repro again") from error
+        raise UserError(f"{path}: no such file; prepare the data first (make repro)") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error}); run make repro again") from error
+    if missing:
+        raise UserError(f"{path}: has no field {', '.join(missing)}; run make repro again")
+    return report
 
 
 @cache

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.errors import UserError
 from pipeline.params import Params
+from pipeline.tracking.dataset import dataset_input
 from pipeline.tracking.runs import KEY, KIND, NAME, Child, State, read_state
 from pipeline.tracking.store import connect, database_file, exclusive, plain_errors, tracking_uri
 
@@ -53,10 +54,11 @@ class Session:
         return self._search("")
 
     def create(self, child: Child) -> str:
-        """Start a run of a child with its parameters and tags; returns its id."""
+        """Start a run of a child with its parameters, tags and data set; returns its id."""
         every = {**self.state.tags, **SOURCE, **child.tags, PARENT_TAG: self.parent_id}
         run = self.client.create_run(self.experiment_id, tags=every, run_name=child.title)
         self.log(run.info.run_id, params=self.state.params | child.params)
+        self.show_data(run)
         return run.info.run_id
 
     def log(self, run_id: str, points: Iterable[Point] = (), params: Mapping[str, Any] | None = None) -> None:
@@ -70,6 +72,11 @@ class Session:
             self.client.log_batch(run_id, metrics=metrics[start : start + METRICS_PER_CALL])
         for start in range(0, len(pairs), PARAMS_PER_CALL):
             self.client.log_batch(run_id, params=pairs[start : start + PARAMS_PER_CALL])
+
+    def show_data(self, run: "Run") -> None:
+        """Make the data set an input of a run that has none yet."""
+        if not run.inputs or not run.inputs.dataset_inputs:
+            self.client.log_inputs(run.info.run_id, [dataset_input(self.state)])
 
     def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Set several tags in one call."""
@@ -99,6 +106,7 @@ def open_session(params: Params, root: Path) -> Session:
         parent = client.create_run(experiment_id, tags=tags, run_name=state.title)
         session = Session(client, uri, state, experiment_id, parent.info.run_id, adopted=False)
         session.log(parent.info.run_id, params=state.params)
+        session.show_data(parent)
         return session
 
 

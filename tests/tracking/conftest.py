@@ -22,6 +22,18 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 ARCHITECTURES = ("resnet18", "densenet121")
 HISTORY = "epoch,split,metric,value\n1,train,loss,1.5\n1,val,f1_macro,0.25\n2,train,loss,\n2,val,f1_macro,0.375\n"
 FIGURE = {method: 0.5 + index / 64 for index, method in enumerate([*RUNS, "roskd"])}
+DATA_REPORT = {
+    "source": "phantom",
+    "task": "multiclass",
+    "classes": ["NV", "DF"],
+    "image_size": 32,
+    "channels": 3,
+    "images": 3,
+    "groups": 2,
+    "counts": {"NV": 2, "DF": 1},
+    "quarantined": {"broken_7": "image is truncated"},
+    "sha256": "d" * 64,
+}
 MODEL = """
 import mlflow
 
@@ -74,11 +86,12 @@ class Finished:
 
     def write_all(self) -> None:
         """Write everything but the exported student: two epochs, two teachers in each pool, every student run."""
-        self.write(artifacts.DATA_REPORT, json.dumps({"sha256": "d" * 64, "classes": ["NV", "DF"]}))
+        self.write(artifacts.DATA_REPORT, json.dumps(DATA_REPORT))
         self.write_csv(artifacts.SPLITS, "sample_id,split", [("a", "train"), ("b", "val"), ("c", "test")])
         self.write_csv(artifacts.LABELS, "sample_id,given,published,flipped", [("b", "NV", "DF", 1)])
         self.write("params.yaml", "task: multiclass\n")
         self.write(artifacts.REPORT, "<html></html>")
+        self.write(artifacts.DATA_CARD, "<html>data</html>")
         self.write(artifacts.TABLE, "table\n")
         self.write("artifacts/report/figures/curves.png", "png")
         self.write_students()

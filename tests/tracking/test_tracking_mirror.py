@@ -111,6 +111,7 @@ def test_the_parent_sums_up_and_holds_the_files(client, params):
     assert attached == {"params.yaml", "report", "metrics", "splits", "data"}
     assert {file.path for file in client.list_artifacts(parent.info.run_id, "report")} == {
         "report/index.html",
+        "report/data_card.html",
         "report/table.txt",
         "report/figures",
     }
