@@ -1,60 +1,101 @@
-"""Plots of what went in: how the teachers' subsets overlap, and a sheet of images with their labels."""
+"""Plots of what went in: group sizes, the noise, how the teachers' subsets overlap, and a sheet of images."""
 
 from collections.abc import Hashable
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from pipeline.report import style
-from pipeline.report.results import Results
+from pipeline.report import heatmap, style
+from pipeline.report.findings import groups_word
+from pipeline.report.results import Results, label_flags
 
 PER_CLASS = 8
 PITCH = 1.5  # from row to row of the contact sheet, in tiles: name, image, two lines of text
+GROUP_BINS = ((1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 10), (11, 20), (21, 50), (51, 100), (101, None))
+"""First and last number of images of a group in each bar; the last bar is open."""
 
 
-def overlap_shares(results: Results) -> np.ndarray:
-    """Return (K, K): the share of all training samples common to two teachers; a teacher's own share on the diagonal.
+def group_counts(results: Results) -> np.ndarray:
+    """Return the number of images of each group, int (G,)."""
+    return results.samples["group_id"].value_counts().to_numpy()
+
+
+def group_bars(counts: np.ndarray) -> dict[str, int]:
+    """Return {images of a group: groups}, in the bins up to the largest group."""
+    bars = {}
+    for first, last in GROUP_BINS:
+        if first <= counts.max():
+            name = f"over {first - 1}" if last is None else str(first) if first == last else f"{first} to {last}"
+            bars[name] = int(np.count_nonzero((counts >= first) & (counts <= (last or np.inf))))
+    return bars
+
+
+def group_sizes(results: Results) -> Figure | None:
+    """Bars of how many groups have how many images; None where every group has one."""
+    counts, word = group_counts(results), groups_word(results.params)
+    if counts.max() == 1:
+        return None
+    bars = group_bars(counts)
+    figure = style.new_figure(2.4, max(3.4, 0.75 * len(bars) + 0.8))
+    panel = figure.subplots()
+    drawn = panel.bar(list(bars), list(bars.values()), color=style.PLAIN, width=0.7)
+    panel.bar_label(drawn, [f"{count:,}" for count in bars.values()], padding=2)
+    panel.margins(y=0.15)
+    panel.set_xlabel(f"images of one {groups_word(results.params, one=True)}")
+    panel.set_ylabel(word)
+    panel.yaxis.set_major_formatter("{x:,.0f}")
+    panel.tick_params(axis="x", length=0)
+    return figure
+
+
+def transition(results: Results) -> Figure | None:
+    """Heat map of the labels that noise gave to each published class; None without noise or for several findings."""
+    if results.noise["kind"] == "none" or "transition" not in results.noise:
+        return None
+    counts, classes = np.array(results.noise["transition"]), results.noise["classes"]
+    figure = style.new_figure(min(0.55 * len(classes) + 1.4, 9.4), min(0.62 * len(classes) + 2.0, style.WIDTH))
+    panel = figure.subplots()
+    totals = counts.sum(axis=1)
+    rows = [f"{heatmap.short(name)} (n = {total:,})" for name, total in zip(classes, totals, strict=True)]
+    heatmap.draw(panel, counts, totals, rows, classes, "auto")
+    panel.set_xlabel("given label")
+    panel.set_ylabel("published label (n images)")
+    return figure
+
+
+def shared_counts(results: Results) -> np.ndarray:
+    """Return int (K, K): the training images common to two teachers; the size of a teacher's subset on the diagonal.
 
     The teachers stand in the order of the columns of subsets.csv; (0, 0) without subsets.
     """
     members = results.members.drop(columns="sample_id").astype(int).to_numpy()
-    return members.T @ members / max(len(members), 1)
+    return members.T @ members
 
 
 def overlap(results: Results) -> Figure | None:
-    """Heat map of `overlap_shares`; None without subsets."""
-    shares, names = overlap_shares(results), [c for c in results.members.columns if c != "sample_id"]
-    if not len(shares) or not len(results.members):
+    """Heat map of `shared_counts` as shares of the row's subset; None without subsets."""
+    counts, names = shared_counts(results), [c for c in results.members.columns if c != "sample_id"]
+    if not len(counts) or not len(results.members):
         return None
-    figure = style.new_figure(0.5 * len(names) + 1.9, 0.85 * len(names) + 2.4)
+    figure = style.new_figure(0.5 * len(names) + 1.6, 0.95 * len(names) + 3.2)
     panel = figure.subplots()
-    image = panel.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    for row, column in np.ndindex(*shares.shape):
-        colour = "white" if shares[row, column] > 0.55 else style.INK
-        panel.text(column, row, f"{100 * shares[row, column]:.0f} %", ha="center", va="center", color=colour)
-    panel.set_xticks(range(len(names)), names, rotation=30, ha="right", rotation_mode="anchor")
-    panel.set_yticks(range(len(names)), names)
-    panel.set_xlabel("teacher")
-    panel.set_ylabel("teacher")
-    panel.tick_params(length=0)
-    panel.spines[:].set_visible(False)
-    figure.colorbar(image, label="share of the training data", ticks=[0, 0.5, 1])
+    sizes = counts.diagonal()
+    rows = [f"{name} ({size:,})" for name, size in zip(names, sizes, strict=True)]
+    heatmap.draw(panel, counts, sizes, rows, names, "auto")
+    panel.set_xlabel("… the share that this teacher sees, too")
+    panel.set_ylabel("of this teacher's images …")
     return figure
 
 
-def sheet_rows(samples: pd.DataFrame, name: str, count: int = PER_CLASS) -> list[int]:
-    """Return rows of `samples` to show for a published class: training images, evenly spread, half of them changed.
+def sheet_rows(shown: np.ndarray, changed: np.ndarray, count: int = PER_CLASS) -> list[int]:
+    """Return rows to show of those that are `shown`, bool (N,): evenly spread, half of them with a `changed` label.
 
     Where fewer are changed, unchanged ones fill up, and the other way round; changed ones stand last.
     """
-    published = np.array([name in cell.split("|") for cell in samples["published"]], dtype=bool)
-    train = np.flatnonzero(published & (samples["split"] == "train").to_numpy())
-    changed = (samples["given"] != samples["published"]).to_numpy()[train]
-    kept, altered = train[~changed], train[changed]
+    kept, altered = np.flatnonzero(shown & ~changed), np.flatnonzero(shown & changed)
     n_altered = min(len(altered), max(count // 2, count - len(kept)))
     return [*_spread(kept, count - n_altered), *_spread(altered, n_altered)]
 
@@ -62,6 +103,18 @@ def sheet_rows(samples: pd.DataFrame, name: str, count: int = PER_CLASS) -> list
 def _spread(rows: np.ndarray, count: int) -> list[int]:
     count = min(count, len(rows))
     return [int(row) for row in rows[np.linspace(0, len(rows) - 1, count).astype(int)]] if count else []
+
+
+def sheet(results: Results) -> dict[str, list[int]]:
+    """Return the training images of the contact sheet by published class, and of those without a finding."""
+    samples = results.samples
+    train = (samples["split"] == "train").to_numpy(dtype=bool)
+    changed = (samples["given"] != samples["published"]).to_numpy(dtype=bool)
+    flags = label_flags(samples["published"], results.classes)
+    found = {name: sheet_rows(train & flags[:, c], changed) for c, name in enumerate(results.classes)}
+    if results.params.task == "multilabel":
+        found["no finding"] = sheet_rows(train & ~flags.any(axis=1), changed)
+    return found
 
 
 def label_change(given: str, published: str) -> list[str]:
@@ -80,16 +133,17 @@ def contact_sheet(results: Results) -> Figure | None:
     images = results.images
     if images is None:
         return None
-    figure = style.new_figure(style.WIDTH / PER_CLASS * PITCH * len(results.classes))
+    shown = sheet(results)
+    figure = style.new_figure(style.WIDTH / PER_CLASS * PITCH * len(shown))
     figure.set_layout_engine("none")
     panel = figure.add_axes((0, 0, 1, 1))
-    for row, name in enumerate(results.classes):
-        rows, top = sheet_rows(results.samples, name), PITCH * row + 0.24
+    for row, (name, rows) in enumerate(shown.items()):
+        top = PITCH * row + 0.24
         panel.text(0, top - 0.06, name if rows else f"{name}: no training image", fontweight="bold")
         for column, index in enumerate(rows):
             _tile(panel, images[index], results.samples.iloc[index].to_dict(), column, top)
     panel.set_xlim(-0.02, PER_CLASS)
-    panel.set_ylim(PITCH * len(results.classes), 0)
+    panel.set_ylim(PITCH * len(shown), 0)
     panel.axis("off")
     return figure
 
@@ -105,4 +159,5 @@ def _tile(panel: Axes, image: np.ndarray, sample: dict[Hashable, Any], column: i
         return
     colour = style.CHANGED if sample["flipped"] else style.CORRECTED
     panel.add_patch(Rectangle((column, top), 0.94, 0.94, fill=False, edgecolor=colour, linewidth=2.5))
-    panel.text(column, top + 0.98, "\n".join(lines), va="top", fontsize=7.5, color=colour, linespacing=1.05)
+    text = "\n".join(heatmap.short(line) for line in lines)
+    panel.text(column, top + 0.98, text, va="top", fontsize=7.5, color=colour, linespacing=1.05)

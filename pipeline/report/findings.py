@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.distillation.methods import ROSKD, TITLES
-from pipeline.params import Task
+from pipeline.params import Params, Task
 from pipeline.report.results import Results
 
 COLUMNS = {"precision_macro": "Precision", "recall_macro": "Recall", "f1_macro": "F1", "auroc_macro": "AUROC"}
@@ -17,7 +17,8 @@ TABLE_COLUMNS = COLUMNS | {"ece": "ECE"}
 
 PAPER_TABLES = Path(__file__).with_name("paper_tables.csv")
 PAPER_DATA: dict[Task, str] = {"multiclass": "lesion", "multilabel": "cardio"}
-GROUP_NAMES: dict[Task, str] = {"multiclass": "lesions", "multilabel": "patients"}
+GROUP_WORDS = {"isic2019": ("lesion", "lesions"), "chestxray14": ("patient", "patients")}
+"""What a group is in the sources that say so, one and many; the phantom draws both kinds."""
 
 
 @dataclass(frozen=True)
@@ -87,13 +88,30 @@ def paper_figures(task: Task) -> dict[str, tuple[float, ...]]:
     return {str(row[0]): tuple(map(float, row[1:])) for row in wide.itertuples()}
 
 
+def groups_word(params: Params, *, one: bool = False) -> str:
+    """Return what the images are grouped by: lesions, patients, or, in tables and in MedMNIST, groups."""
+    like = {"multiclass": "isic2019", "multilabel": "chestxray14"}[params.task]
+    source = like if params.data.source == "phantom" else params.data.source
+    return GROUP_WORDS.get(source, ("group", "groups"))[0 if one else 1]
+
+
+def source_name(params: Params) -> str:
+    """Return the name of the data set, with a word of warning where nothing in it is real."""
+    names = {
+        "phantom": "phantom (drawn images, not real ones)",
+        "medmnist": f"medmnist {params.data.medmnist.dataset}",
+        "table": f"table {params.data.table.file}",
+    }
+    return names.get(params.data.source, params.data.source)
+
+
 def data_sentence(results: Results) -> str:
     """Return on what the figures were measured."""
     params = results.params
     test, train = (results.samples.loc[results.samples["split"] == split] for split in ("test", "train"))
-    source = "phantom (drawn images, not real ones)" if params.data.source == "phantom" else params.data.source
+    groups = f"{test['group_id'].nunique()} {groups_word(params)}"
     return (
-        f"Test split of {source}: {len(test)} images of {test['group_id'].nunique()} {GROUP_NAMES[params.task]}, "
+        f"Test split of {source_name(params)}: {len(test)} images of {groups}, "
         f"{params.data.image_size} px; labels as published. Label noise in train and val: {params.noise.kind}, "
         f"{train['flipped'].mean():.1%} of {len(train)} training images changed."
     )
@@ -131,7 +149,7 @@ def resampling_sentence(results: Results) -> str:
     )
     return (
         f"Differences are RoS-KD minus the method; 95 % intervals from a paired bootstrap over {row['n_groups']} test "
-        f"{GROUP_NAMES[results.params.task]} ({scope}). Higher or lower: the interval excludes 0, otherwise a "
+        f"{groups_word(results.params)} ({scope}). Higher or lower: the interval excludes 0, otherwise a "
         f"difference is not shown. Not corrected for the number of comparisons."
     )
 

@@ -1,4 +1,4 @@
-"""The report: table.txt, the figures as PNGs, and one self-contained HTML page, from the artefacts alone."""
+"""The report: table.txt, the figures as PNGs, and two self-contained pages, the report and the data card."""
 
 import base64
 from collections.abc import Callable
@@ -7,18 +7,18 @@ from pathlib import Path
 
 import jinja2
 import matplotlib as mpl
-import numpy as np
 from matplotlib.figure import Figure
 
 from pipeline import artifacts
 from pipeline.distillation.methods import ROSKD
 from pipeline.files import atomic, write_text
 from pipeline.params import Params
-from pipeline.report import data_plots, findings, plots, style, tables
+from pipeline.report import data_card, data_plots, findings, heatmap, plots, style, tables
 from pipeline.report.results import Results, load, located
 from pipeline.report.table import terminal_table
 
-TEMPLATE = Path(__file__).with_name("page.html.j2")
+PAGES = {artifacts.REPORT: "page.html.j2", artifacts.DATA_CARD: "data_card.html.j2"}
+"""Each page and its template; the data card also is a section of the report."""
 
 FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "bars": plots.bars,
@@ -27,6 +27,8 @@ FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "confusion": lambda results: plots.confusion(results, ("baseline_1", ROSKD)),
     "student_curves": plots.student_curves,
     "teacher_curves": plots.teacher_curves,
+    "group_sizes": data_plots.group_sizes,
+    "transition": data_plots.transition,
     "overlap": data_plots.overlap,
     "contact_sheet": data_plots.contact_sheet,
 }
@@ -42,10 +44,10 @@ class Embedded:
 
 
 def build(params: Params, root: Path = artifacts.ROOT) -> None:
-    """Write report/index.html, report/table.txt and report/figures/*.png under `root`.
+    """Write report/index.html, report/data_card.html, report/table.txt and report/figures/*.png under `root`.
 
-    `root` stands for artifacts/. Raises UserError where the metrics, the splits or the labels are missing; whatever
-    else is missing is left out of the page.
+    `root` stands for artifacts/. Raises UserError where the metrics, the data report, the splits, the labels or the
+    noise report are missing; whatever else is missing is left out of the pages.
     """
     results = load(params, root)
     folder = located(root, artifacts.REPORT).parent / "figures"
@@ -63,31 +65,25 @@ def build(params: Params, root: Path = artifacts.ROOT) -> None:
             source = "data:image/png;base64," + base64.b64encode(content).decode("ascii")
             embedded[name] = Embedded(source, round(100 * figure.get_figwidth()))
     write_text(located(root, artifacts.TABLE), terminal_table(results))
-    write_text(located(root, artifacts.REPORT), render(results, embedded))
+    for path, template in PAGES.items():
+        write_text(located(root, path), render(results, embedded, template))
 
 
-def render(results: Results, embedded: dict[str, Embedded]) -> str:
-    """Return the page as HTML; everything that comes from the data is escaped."""
+def render(results: Results, embedded: dict[str, Embedded], template: str) -> str:
+    """Return a page as HTML; everything that comes from the data is escaped."""
     environment = jinja2.Environment(
-        autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
     )
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+    return environment.get_template(template).render(
         results=results,
         params=results.params,
         figures=embedded,
         findings=findings,
         tables=tables,
-        counts=_counts(results),
+        card=data_card,
+        heatmap=heatmap,
     )
-
-
-def _counts(results: Results) -> dict[str, int]:
-    samples = results.samples
-    flipped = samples["flipped"].to_numpy(dtype=bool)
-    changed = samples["given"].to_numpy(dtype=str) != samples["published"].to_numpy(dtype=str)
-    return {
-        "images": len(samples),
-        "groups": len(set(samples["group_id"])),
-        "flipped": int(np.count_nonzero(flipped)),
-        "corrected": int(np.count_nonzero(changed & ~flipped)),
-    }

@@ -10,9 +10,9 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.distillation.methods import ROSKD, TITLES
 from pipeline.labels import indicator
-from pipeline.report import style
+from pipeline.report import heatmap, style
 from pipeline.report.findings import COLUMNS, difference, number
-from pipeline.report.results import Results, over_seeds, reported_checkpoint
+from pipeline.report.results import Results, label_flags, over_seeds, reported_checkpoint
 
 COMPARED = ("f1_macro", "auroc_macro")
 LABELS = {"f1_macro": "macro F1", "auroc_macro": "macro AUROC", "loss": "supervised loss in nats"}
@@ -116,7 +116,7 @@ def class_auroc(results: Results) -> Figure:
 def positives_in_test(results: Results) -> list[int]:
     """Return how many test images each class has, by the published labels."""
     published = results.samples.loc[results.samples["split"] == "test", "published"]
-    return [sum(name in cell.split("|") for cell in published) for name in results.classes]
+    return label_flags(published, results.classes).sum(axis=0).tolist()
 
 
 def confusion(results: Results, methods: Sequence[str]) -> Figure | None:
@@ -133,25 +133,11 @@ def confusion(results: Results, methods: Sequence[str]) -> Figure | None:
     figure = style.new_figure(style.WIDTH / 2 + 0.35)
     panels = np.atleast_1d(figure.subplots(1, len(matrices), sharey=True))
     for panel, (method, (counts, totals)) in zip(panels, matrices.items(), strict=True):
-        _draw_confusion(panel, counts, totals, names)
+        heatmap.draw(panel, counts, totals, [heatmap.short(name) for name in names], names)
+        panel.set_xlabel("predicted label")
         panel.set_title(TITLES[method])
     panels[0].set_ylabel("published label")
     return figure
-
-
-def _draw_confusion(panel: Axes, counts: np.ndarray, totals: np.ndarray, names: Sequence[str]) -> None:
-    shares = counts / np.maximum(totals, 1)[:, None]
-    panel.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for row, column in np.ndindex(*counts.shape):
-        if counts[row, column] and len(names) <= 12:
-            text = f"{100 * shares[row, column]:.0f} %\n({counts[row, column]})"
-            colour = "white" if shares[row, column] > 0.55 else style.INK
-            panel.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)
-    panel.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
-    panel.set_yticks(range(len(names)), names)
-    panel.tick_params(length=0)
-    panel.spines[:].set_visible(False)
-    panel.set_xlabel("predicted label")
 
 
 def confusion_counts(results: Results, method: str) -> tuple[np.ndarray, np.ndarray] | None:

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,9 +12,15 @@ import pandas as pd
 from pipeline import artifacts
 from pipeline.distillation.methods import ROSKD, ROSKD_RUN, RUNS, TITLES
 from pipeline.errors import UserError
+from pipeline.labels import SEPARATOR
 from pipeline.params import Params
 from pipeline.tables import read_csv
 
+DATA_FIELDS = (
+    "classes", "image_size", "channels", "sizes", "quarantined", "duplicate_sets", "conflicting_sets", "duplicates",
+    "sha256",
+)  # fmt: skip
+NOISE_FIELDS = ("kind", "realised", "corrected", "classes", "nominal")
 NUMBERS = ("value", "difference", "low", "high", "p_value")
 HISTORY = ["epoch", "split", "metric", "value"]
 
@@ -32,7 +38,8 @@ class Results:
 
     `samples`: one row per image, in the order of images.npy: sample_id, group_id, label, split, given, published,
     flipped (0 or 1). `members`: training sample x teacher, 0 or 1. `curves` and `teacher_curves`: the histories of all
-    runs, with columns `seed, method` and `seed, pool, architecture` in front. The others are as in metrics/.
+    runs, with columns `seed, method` and `seed, pool, architecture` in front. `data` is data/report.json, `noise`
+    splits/noise.json. The others are as in metrics/.
     """
 
     params: Params
@@ -43,6 +50,8 @@ class Results:
     comparisons: pd.DataFrame
     intervals: pd.DataFrame
     samples: pd.DataFrame
+    data: dict[str, Any]
+    noise: dict[str, Any]
     members: pd.DataFrame
     curves: pd.DataFrame
     teacher_curves: pd.DataFrame
@@ -90,6 +99,14 @@ class Results:
         return over_seeds(where(self.students, "test", [metric], overall=False), ["method", "checkpoint", "class"])
 
 
+def label_flags(cells: pd.Series, classes: Sequence[str]) -> np.ndarray:
+    """Return bool (N, C): which classes stand in each label cell; every different cell is read once."""
+    codes, met = pd.factorize(cells)
+    rows = [cell.split(SEPARATOR) for cell in map(str, met)]
+    flags = np.array([[name in found for name in classes] for found in rows], dtype=bool)
+    return flags.reshape(len(rows), len(classes))[codes]
+
+
 def where(table: pd.DataFrame, split: str, metrics: Sequence[str], *, overall: bool) -> pd.DataFrame:
     """Return the rows of one split and some metrics: overall figures, or those of single classes."""
     chosen = (table["split"] == split) & table["metric"].isin(list(metrics)) & ((table["class"] == "") == overall)
@@ -122,18 +139,20 @@ def load(params: Params, root: Path = artifacts.ROOT) -> Results:
         for pool in ("subset", "full")
         for name in architectures
     }
-    report = _needed(root, artifacts.DATA_REPORT)
+    data = _json(root, artifacts.DATA_REPORT, DATA_FIELDS)
     teacher_columns = ["seed", "pool", "architecture", "split", "metric", "class", "value"]
     pair_columns = ["method_a", "method_b", "metric", "difference", "low", "high", "p_value", "n_groups", "n_seeds"]
     return Results(
         params=params,
         root=root,
-        classes=tuple(json.loads(report.read_text(encoding="utf-8"))["classes"]),
+        classes=tuple(data["classes"]),
         students=_read(_needed(root, artifacts.STUDENT_METRICS)),
         teachers=_optional(root, artifacts.TEACHER_METRICS, teacher_columns),
         comparisons=_optional(root, artifacts.COMPARISONS, [*pair_columns, "resampled"]),
         intervals=_optional(root, artifacts.INTERVALS, ["method", "checkpoint", "metric", "value", "low", "high"]),
         samples=_samples(root),
+        data=data,
+        noise=_json(root, artifacts.NOISE, NOISE_FIELDS),
         members=_optional(root, artifacts.SUBSETS, ["sample_id"]),
         curves=_histories(root, student_files, ["seed", "method"]),
         teacher_curves=_histories(root, teacher_files, ["seed", "pool", "architecture"]),
@@ -158,6 +177,15 @@ def _histories(root: Path, files: dict[tuple, Path], names: list[str]) -> pd.Dat
         return pd.DataFrame(columns=[*names, *HISTORY])
     joined = pd.concat(tables, ignore_index=True)[[*names, *HISTORY]]
     return joined.assign(epoch=joined["epoch"].astype(int))
+
+
+def _json(root: Path, path: Path, fields: Sequence[str]) -> dict[str, Any]:
+    """Read a JSON file; raises UserError where it is missing or was written by other code."""
+    content = json.loads(_needed(root, path).read_text(encoding="utf-8"))
+    missing = [name for name in fields if name not in content]
+    if missing:
+        raise UserError(f"{located(root, path)}: has no field {', '.join(missing)}; run `make repro` to write it again")
+    return content
 
 
 def _needed(root: Path, path: Path) -> Path:

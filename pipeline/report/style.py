@@ -25,6 +25,7 @@ TEACHER_COLOURS = ("#332288", "#44AA99", "#999933", "#882255", "#DDCC77", "#1177
 
 CHANGED = "#B2182B"
 CORRECTED = "#2166AC"
+PLAIN = "#6B8CAE"  # bars that stand for no method
 INK = "#1F2933"
 FAINT = "#9AA5B1"
 WIDTH = 11.0  # inches; the page shows a figure at 1100 px, so a point is 1.4 px

@@ -114,20 +114,6 @@ def teachers(results: Results) -> list[Row]:
     return lines
 
 
-def class_counts(results: Results) -> list[Row]:
-    """Images of every class in each split by the published label, and in train by the given one."""
-    samples = results.samples
-    columns = [samples.loc[samples["split"] == split, "published"] for split in SPLITS]
-    columns.append(samples.loc[samples["split"] == "train", "given"])
-    cells = [[set(cell.split("|")) - {""} for cell in column] for column in columns]
-    rows = [Row(name, [str(sum(name in found for found in column)) for column in cells]) for name in results.classes]
-    if results.params.task == "multilabel":
-        rows.append(Row("no finding", [str(sum(not found for found in column)) for column in cells]))
-    rows.append(Row("images", [str(len(column)) for column in cells], kind="sum"))
-    groups = [samples.loc[samples["split"] == split, "group_id"].nunique() for split in (*SPLITS, "train")]
-    return [*rows, Row("groups", [str(count) for count in groups], kind="sum")]
-
-
 def parameters(results: Results) -> list[tuple[str, list[tuple[str, str]]]]:
     """All parameters by section of params.yaml."""
     sections: dict[str, list[tuple[str, str]]] = {}

@@ -17,6 +17,37 @@ PUBLISHED = {
     "multiclass": ["A", "A", "A", "B", "B", "B", "A", "B", "A", "A", "B", "B"],
     "multilabel": ["A", "A|B", "", "B", "B", "", "A", "B", "A", "A|B", "B", ""],
 }
+PREPARED = {
+    "classes": ["A", "B"],
+    "image_size": 8,
+    "channels": 1,
+    "sizes": [{"height": 10, "width": 20, "images": 7}, {"height": 1030, "width": 1024, "images": 3}],
+    "other_sizes": 2,
+    "quarantined": {"bad 1": "<truncated> after 7 bytes", "bad 2": "empty file"},
+    "duplicate_sets": 2,
+    "conflicting_sets": 1,
+    "duplicates": [
+        {"images": 2, "samples": ["s0", "s9"], "groups": ["g0", "g4"], "labels": ["A", "B"], "conflicting": True},
+        {"images": 2, "samples": ["s1", "s2"], "groups": ["g0", "g1"], "labels": ["A", "A"], "conflicting": False},
+    ],
+    "sha256": "d" * 64,
+}
+NOISE = {
+    # s0 alone is changed, from A to B, of the eight samples in train and val
+    "multiclass": {
+        "kind": "symmetric", "classes": ["A", "B"], "transition": [[3, 1], [0, 4]], "nominal": [[0.7, 0.3], [0.3, 0.7]],
+    },
+    "multilabel": {
+        "kind": "flip",
+        "classes": ["A", "B"],
+        "per_class": {
+            "A": {"present": 3, "missed": 1, "miss_rate": 1 / 3, "absent": 5, "false": 0, "false_rate": 0.0},
+            "B": {"present": 4, "missed": 0, "miss_rate": 0.0, "absent": 4, "false": 1, "false_rate": 0.25},
+        },
+        "nominal": {"miss_rate": 0.2, "false_rate": 0.1},
+    },
+}  # fmt: skip
+REALISED = {"realised": {"train": 1 / 6, "val": 0.0, "test": 0.0}, "corrected": 0}
 MEANS = {"baseline_1": 0.50, "baseline_3": 0.70, "baseline_3_same": 0.62, "baseline_5": 0.60, "roskd": 0.65}
 
 
@@ -24,6 +55,12 @@ def write_csv(root: Path, path: Path, rows: object) -> None:
     target = located(root, path)
     target.parent.mkdir(parents=True, exist_ok=True)
     pd.DataFrame(rows).to_csv(target, index=False)
+
+
+def write_json(root: Path, path: Path, content: object) -> None:
+    target = located(root, path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_text(json.dumps(content), encoding="utf-8")
 
 
 def make_params(task: str, seeds: list[int], architectures: list[str]) -> Params:
@@ -44,8 +81,8 @@ def write_tables(root: Path, task: str, seeds: list[int]) -> None:
     write_csv(root, artifacts.SPLITS, {"sample_id": ids, "split": SPLIT})
     labels = {"given": given, "published": PUBLISHED[task], "flipped": [1] + [0] * 11}
     write_csv(root, artifacts.LABELS, {"sample_id": ids} | labels)
-    located(root, artifacts.DATA_REPORT).parent.mkdir(parents=True, exist_ok=True)
-    located(root, artifacts.DATA_REPORT).write_text(json.dumps({"classes": ["A", "B"]}))
+    write_json(root, artifacts.DATA_REPORT, PREPARED)
+    write_json(root, artifacts.NOISE, NOISE[task] | REALISED)
     rows = []
     for seed in seeds:
         for method, mean in MEANS.items():
