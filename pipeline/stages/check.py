@@ -63,6 +63,8 @@ def _check_corrections(
     """
     path = Path(params.data.corrections)
     corrections = read_corrections(path, classes, params.task)
+    if len(corrections[0]) == 0:
+        return
     if artifacts.SAMPLES.exists() and set(read_csv(artifacts.SAMPLES)["sample_id"]) < set(sample_ids.tolist()):
         split = np.full(len(split), "train")
     correct(targets, sample_ids, split, corrections, path)
