@@ -1,41 +1,99 @@
 """From stored uint8 images to a network's logits."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from typing import Protocol
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-Augment = Callable[[torch.Tensor, np.ndarray], torch.Tensor]
+Augment = Callable[[Tensor, Tensor], Tensor]
+"""Replaces pixels (B, channels, H, W) by a view of them; the second argument holds their rows, (B,) on the device."""
+
+CPU_BATCH, LARGEST_BATCH = 256, 1024
+BYTES_PER_PIXEL = 4096
+"""What one pixel of the input takes in a forward pass, from above: ResNet-50 with the small stem in float32."""
 
 
-def to_pixels(images: np.ndarray, rows: np.ndarray, device: torch.device) -> torch.Tensor:
-    """Return rows of a uint8 array (N, H, W, channels) as float32 (B, channels, H, W) in [0, 1] on `device`.
+class Images(Protocol):
+    """Stored images, uint8 (N, H, W, channels), that come to a device batch by batch."""
 
-    The bytes travel as uint8 and are converted on the device.
-    """
-    return torch.from_numpy(images[rows]).to(device).permute(0, 3, 1, 2).float().div_(255)
+    shape: tuple[int, ...]
+
+    def read(self, batches: Sequence[np.ndarray]) -> Generator[Tensor, None, None]:
+        """Yield the images of each batch of rows, uint8 (B, H, W, channels) on the device, in the order given."""
+        ...
+
+
+class PlainImages:
+    """Reads each batch from the array, or memory map, when it is asked for."""
+
+    def __init__(self, images: np.ndarray, device: torch.device) -> None:
+        self.shape: tuple[int, ...] = images.shape
+        self._images, self._device = images, device
+
+    def read(self, batches: Sequence[np.ndarray]) -> Generator[Tensor, None, None]:
+        """Yield batch after batch."""
+        for rows in batches:
+            yield to_device(self._images[rows], self._device)
+
+
+def as_images(images: np.ndarray | Images, device: torch.device) -> Images:
+    """Return what reads `images` onto the device; an array is read plainly."""
+    return PlainImages(images, device) if isinstance(images, np.ndarray) else images
+
+
+def to_device(values: np.ndarray | Tensor, device: torch.device) -> Tensor:
+    """Copy to the device; a GPU gets it from pinned memory, in its turn, so that the host need not wait."""
+    values = torch.from_numpy(values) if isinstance(values, np.ndarray) else values
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
+
+
+def to_pixels(block: Tensor) -> Tensor:
+    """Turn uint8 (B, H, W, channels) into float32 (B, channels, H, W) in [0, 1], channels last in memory."""
+    return block.permute(0, 3, 1, 2) / 255
+
+
+def free_memory(device: torch.device) -> int:
+    """Bytes that a GPU can still give: what the driver has left, and what torch holds without using it."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def prediction_batch(shape: Sequence[int], device: torch.device) -> int:
+    """How many images of `shape` (N, H, W, channels) a network answers at once: on a GPU as a quarter of it holds."""
+    if device.type != "cuda":
+        return CPU_BATCH
+    fitting = free_memory(device) // 4 // (BYTES_PER_PIXEL * shape[1] * shape[2])
+    return min(max(fitting, 1), LARGEST_BATCH)
 
 
 @torch.inference_mode()
 def predict(
     model: nn.Module,
-    images: np.ndarray,
+    images: np.ndarray | Images,
     rows: np.ndarray,
     device: torch.device,
     augment: Augment | None = None,
-    batch_size: int = 256,
+    batch_size: int | None = None,
+    dtype: torch.dtype | None = None,
 ) -> np.ndarray:
     """Return the logits of `rows`, float32 (len(rows), C), with the network in evaluation mode.
 
-    `augment(pixels, rows)` may replace a batch's pixels by a view of them. The network's mode is left as it was.
+    `augment(pixels, rows)` may replace a batch's pixels by a view of them; `dtype` lets autocast compute in it. The
+    host waits for the device once, at the end. The network's mode is left as it was.
     """
+    reader = as_images(images, device)
+    size = batch_size or prediction_batch(reader.shape, device)
+    index = to_device(rows, device).split(size)
     training = model.training
     model.eval()
     parts = []
-    for start in range(0, len(rows), batch_size):
-        part = rows[start : start + batch_size]
-        pixels = to_pixels(images, part, device)
-        parts.append(model(augment(pixels, part) if augment else pixels).float().cpu())
+    with closing(reader.read(np.split(rows, range(size, len(rows), size)))) as blocks:
+        for block, part in zip(blocks, index, strict=True):
+            pixels = augment(to_pixels(block), part) if augment else to_pixels(block)
+            with torch.autocast(device.type, dtype, enabled=dtype is not None):
+                parts.append(model(pixels).float())
     model.train(training)
-    return torch.cat(parts).numpy()
+    return torch.cat(parts).cpu().numpy()

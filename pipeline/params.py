@@ -151,6 +151,8 @@ class TrainingParams(Section):
     weight_decay: Annotated[float, Field(ge=0)]
     decay_at: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Strict(False)]
     device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["auto", "float32"]
+    data_on_device: Annotated[Literal["auto", True, False], Field(description="true keeps the images on the GPU")]
 
     @model_validator(mode="after")
     def _decays_in_order(self) -> Self:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
+from models.inference import to_device
 from pipeline.params import ViewParams
 
 DRAWS = 14
@@ -64,26 +66,28 @@ class Views:
         self.preset = PRESETS[params.preset]
         self._seed = params.seed
         self._num_samples = num_samples
-        self._table: tuple[int, torch.Tensor] | None = None
+        self._table: tuple[int, torch.device, Tensor] | None = None
 
     def of_epoch(self, epoch: int) -> int:
         """The view that epoch `epoch` (from 0) trains on."""
         return epoch % self.count
 
-    def apply(self, pixels: torch.Tensor, rows: np.ndarray, view: int) -> torch.Tensor:
+    def apply(self, pixels: Tensor, rows: Tensor, view: int) -> Tensor:
         """Return view `view` of a batch.
 
-        `pixels`: (B, channels, H, W) float in [0, 1]; `rows`: (B,) rows of images.npy; same shape and range out.
+        `pixels`: (B, channels, H, W) float in [0, 1]; `rows`: int64 (B,), rows of images.npy, on the device of the
+        pixels; same shape and range out. The device waits for the host once per view alone.
         """
         if view == self.count or self.preset == Preset():
             return pixels
-        draws = self._draws(view)[torch.from_numpy(rows)].to(pixels.device)
-        return transform(pixels, draws, self.preset)
+        return transform(pixels, self._parameters(view, pixels.device)[rows], self.preset)
 
-    def _draws(self, view: int) -> torch.Tensor:
-        if self._table is None or self._table[0] != view:
-            self._table = (view, torch.from_numpy(draws(self._seed, view, self._num_samples)))
-        return self._table[1]
+    def _parameters(self, view: int, device: torch.device) -> Tensor:
+        """The whole view's parameters on the device; computed on the host, so that every device has the same."""
+        if self._table is None or self._table[:2] != (view, device):
+            table = parameters(torch.from_numpy(draws(self._seed, view, self._num_samples)), self.preset)
+            self._table = (view, device, to_device(table, device))
+        return self._table[2]
 
 
 def draws(seed: int, view: int, num_samples: int) -> np.ndarray:
@@ -92,19 +96,22 @@ def draws(seed: int, view: int, num_samples: int) -> np.ndarray:
     return generator.random((num_samples, DRAWS), dtype=np.float32)
 
 
-def transform(pixels: torch.Tensor, draws: torch.Tensor, preset: Preset) -> torch.Tensor:
-    """Apply geometry, then colour, then cutout. `pixels`: (B, channels, H, W) in [0, 1]; `draws`: (B, DRAWS)."""
-    pixels = _geometry(pixels, draws[:, :6], preset)
-    pixels = _colour(pixels, draws[:, 6:12], preset)
-    return _cutout(pixels, draws[:, 12:14], preset) if preset.cutout else pixels
+def parameters(draws: Tensor, preset: Preset) -> Tensor:
+    """Turn uniform numbers into what `transform` applies, float32 (N, 14); `draws`: (N, DRAWS).
+
+    Columns: the affine matrix row by row (6), brightness, contrast, saturation, the gains of three channels, and the
+    centre of the hole (y, x) as shares of the sides.
+    """
+    ranges = torch.tensor([preset.brightness, preset.contrast, preset.saturation, *[preset.tint] * 3])
+    return torch.cat([affine(draws, preset).flatten(1), 1 + _signed(draws[:, 6:12], ranges), draws[:, 12:14]], dim=1)
 
 
-def _signed(draws: torch.Tensor, half_range: float) -> torch.Tensor:
+def _signed(draws: Tensor, half_range: float | Tensor) -> Tensor:
     """Uniform numbers in [0, 1) to [-half_range, half_range)."""
     return (2 * draws - 1) * half_range
 
 
-def affine(draws: torch.Tensor, preset: Preset) -> torch.Tensor:
+def affine(draws: Tensor, preset: Preset) -> Tensor:
     """Return the (B, 2, 3) matrices from output to input coordinates in [-1, 1], for F.affine_grid."""
     flip = torch.ones_like(draws[:, :2])
     flip[:, 0] -= 2.0 * (preset.flip_x * (draws[:, 0] < 0.5))
@@ -118,35 +125,39 @@ def affine(draws: torch.Tensor, preset: Preset) -> torch.Tensor:
     return torch.stack([first, second], dim=1)
 
 
-def _geometry(pixels: torch.Tensor, draws: torch.Tensor, preset: Preset) -> torch.Tensor:
+def transform(pixels: Tensor, parameters: Tensor, preset: Preset) -> Tensor:
+    """Apply geometry, then colour, then cutout. `pixels`: (B, channels, H, W) in [0, 1]; `parameters`: (B, 14)."""
+    pixels = _geometry(pixels, parameters[:, :6], preset)
+    pixels = _colour(pixels, parameters[:, 6:12], preset)
+    return _cutout(pixels, parameters[:, 12:14], preset) if preset.cutout else pixels
+
+
+def _geometry(pixels: Tensor, matrices: Tensor, preset: Preset) -> Tensor:
     if not (preset.flip_x or preset.flip_y or preset.rotate or preset.translate or preset.scale):
         return pixels
-    grid = F.affine_grid(affine(draws, preset), list(pixels.shape), align_corners=False)
+    grid = F.affine_grid(matrices.unflatten(1, (2, 3)), list(pixels.shape), align_corners=False)
     return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
-def _colour(pixels: torch.Tensor, draws: torch.Tensor, preset: Preset) -> torch.Tensor:
+def _colour(pixels: Tensor, factors: Tensor, preset: Preset) -> Tensor:
     """Gains per image (and per channel for tint), contrast about the image's mean, saturation about its grey."""
     if not (preset.brightness or preset.contrast or preset.saturation or preset.tint):
         return pixels
-    factors = torch.stack(
-        [1 + _signed(draws[:, i], r) for i, r in enumerate([preset.brightness, preset.contrast, preset.saturation])]
-    )[..., None, None, None]
-    brightness, contrast, saturation = factors
+    brightness, contrast, saturation = factors[:, :3, None, None, None].unbind(dim=1)
     mean = pixels.mean(dim=(1, 2, 3), keepdim=True)
     pixels = (pixels - mean) * contrast + mean * brightness
     if pixels.shape[1] == 3:
         grey = pixels.mean(dim=1, keepdim=True)
-        pixels = (grey + (pixels - grey) * saturation) * (1 + _signed(draws[:, 3:6], preset.tint))[..., None, None]
+        pixels = (grey + (pixels - grey) * saturation) * factors[:, 3:, None, None]
     return pixels.clamp(0, 1)
 
 
-def _cutout(pixels: torch.Tensor, draws: torch.Tensor, preset: Preset) -> torch.Tensor:
+def _cutout(pixels: Tensor, centres: Tensor, preset: Preset) -> Tensor:
     """Replace a square of side `cutout` at a random place by the image's mean."""
     height, width = pixels.shape[-2:]
     y = (torch.arange(height, device=pixels.device) + 0.5) / height
     x = (torch.arange(width, device=pixels.device) + 0.5) / width
-    inside_y = (y - draws[:, :1]).abs() < preset.cutout / 2
-    inside_x = (x - draws[:, 1:]).abs() < preset.cutout / 2
+    inside_y = (y - centres[:, :1]).abs() < preset.cutout / 2
+    inside_x = (x - centres[:, 1:]).abs() < preset.cutout / 2
     hole = (inside_y[:, :, None] & inside_x[:, None, :])[:, None]
     return torch.where(hole, pixels.mean(dim=(2, 3), keepdim=True), pixels)

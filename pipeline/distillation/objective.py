@@ -1,12 +1,12 @@
 """What the training loop minimises: the supervised loss of teachers, the distillation loss of students."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from pipeline.distillation.losses import Balance, student_loss, supervised_loss, teacher_divergences
 from pipeline.distillation.reinforced import SelectionPolicy, policy_state, selection_weights
@@ -17,11 +17,11 @@ from pipeline.params import Task
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's data. `positions`: (B,) places in the training set; `pixels`: (B, channels, H, W) in [0, 1]."""
+    """One step's data, on the device. `index`: int64 (B,), places in the training set; `pixels` in [0, 1]."""
 
     pixels: Tensor
     targets: Tensor
-    positions: np.ndarray
+    index: Tensor
     epoch: int
     step: int
     view: int
@@ -114,17 +114,30 @@ class Distillation(_Memoryless):
 
     def loss(self, batch: Batch, features: Tensor, logits: Tensor) -> dict[str, Tensor]:
         """alpha tau² Σ_k w_k KL_k + (1 - alpha) supervised."""
-        teacher_logits = self._terms.soft_labels.logits(batch.view, batch.positions)
-        weights = torch.as_tensor(self._weights(batch), dtype=torch.float32, device=logits.device)
+        teacher_logits = self._terms.soft_labels.logits(batch.view, batch.index)
+        weights = self._weights(batch)
         if self._unseen is not None:
-            index = torch.from_numpy(batch.positions).to(logits.device)
-            weights = restrict_to_unseen(weights, self._unseen[:, index])
+            weights = restrict_to_unseen(weights, self._unseen[:, batch.index])
         return self._terms.mix(batch, logits, teacher_logits, weights)
 
-    def _weights(self, batch: Batch) -> np.ndarray:
+    def _weights(self, batch: Batch) -> Tensor:
         if self._stochastic is None:
-            return uniform_weights(self._terms.soft_labels.shape[0])[:, None]
-        return self._stochastic.of(batch.epoch, batch.step, batch.positions)
+            return uniform_weights(self._terms.soft_labels.shape[0], batch.index.device)
+        return self._stochastic.of(batch.epoch, batch.step, batch.index)
+
+
+@contextmanager
+def untracked_statistics(model: nn.Module) -> Iterator[None]:
+    """Let BatchNorm layers normalise by the batch, as in training, without keeping its mean and variance."""
+    norms = [part for part in model.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+    tracking = [part for part in norms if part.track_running_stats]
+    for part in tracking:
+        part.track_running_stats = False
+    try:
+        yield
+    finally:
+        for part in tracking:
+            part.track_running_stats = True
 
 
 class ReinforcedDistillation:
@@ -135,21 +148,21 @@ class ReinforcedDistillation:
 
     def loss(self, batch: Batch, features: Tensor, logits: Tensor) -> dict[str, Tensor]:
         """The distillation loss with the selected teachers' weights."""
-        teacher_logits = self._terms.soft_labels.logits(batch.view, batch.positions)
+        teacher_logits = self._terms.soft_labels.logits(batch.view, batch.index)
         state = policy_state(features.detach().float(), teacher_logits, batch.targets, self._terms.task)
-        weights = selection_weights(self._policy.select(state, batch.epoch, batch.positions))
+        weights = selection_weights(self._policy.select(state, batch.epoch, batch.index))
         return self._terms.mix(batch, logits, teacher_logits, weights)
 
     @torch.no_grad()
     def after_step(self, batch: Batch, model: nn.Module) -> None:
         """Reward the selection: R = -(mean supervised loss of the batch, recomputed after the step).
 
-        The pass works on copies of the buffers, so that BatchNorm's running statistics do not see the batch twice.
+        BatchNorm's running statistics do not see the batch a second time.
         """
-        buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
-        logits = functional_call(model, buffers, (batch.pixels,))
+        with untracked_statistics(model):
+            logits = model(batch.pixels)
         loss = supervised_loss(logits.float(), batch.targets, self._terms.task, self._terms.balance).mean()
-        self._policy.reward(-loss.item())
+        self._policy.reward(-loss)
 
     def end_epoch(self) -> None:
         """Let the policy learn."""

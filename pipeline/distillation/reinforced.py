@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.inference import to_device
 from pipeline.distillation.losses import supervised_loss
 from pipeline.params import Task
 from pipeline.seeds import stream
@@ -35,10 +36,10 @@ def selection_weights(actions: Tensor) -> Tensor:
     return actions / actions.sum(dim=0)
 
 
-def policy_gradient(state: Tensor, actions: Tensor, probabilities: Tensor, advantage: float) -> Tensor:
+def policy_gradient(state: Tensor, actions: Tensor, probabilities: Tensor, advantage: Tensor | float) -> Tensor:
     """Return (R - b) Σ_b (a - π) s for each teacher, (K, S): ∇ log π of a logistic policy, times the advantage.
 
-    `state`: (K, B, S); `actions`, `probabilities`: (K, B).
+    `state`: (K, B, S); `actions`, `probabilities`: (K, B); `advantage`: a scalar.
     """
     return advantage * torch.einsum("kb,kbs->ks", actions - probabilities, state)
 
@@ -50,28 +51,32 @@ class SelectionPolicy:
         self._num_samples, self._seed, self._lr = num_samples, seed, lr
         self.theta = torch.zeros(K, state_size, device=device)
         self._gradient = torch.zeros_like(self.theta)
-        self._baseline: float | None = None
+        self._baseline: Tensor | None = None
         self._pending: tuple[Tensor, Tensor, Tensor] | None = None
-        self._uniforms: tuple[int, np.ndarray] | None = None
+        self._uniforms: tuple[int, Tensor] | None = None
 
-    def select(self, state: Tensor, epoch: int, positions: np.ndarray) -> Tensor:
-        """Draw the teachers of each sample and return 0/1 (K, B); remembers the draw for `reward`."""
+    def select(self, state: Tensor, epoch: int, index: Tensor) -> Tensor:
+        """Draw the teachers of each sample and return 0/1 (K, B); remembers the draw for `reward`.
+
+        `index`: int64 (B,), training samples, on the policy's device.
+        """
         probabilities = torch.sigmoid(torch.einsum("kbs,ks->kb", state, self.theta))
-        uniforms = torch.as_tensor(self._epoch_uniforms(epoch)[positions].T, dtype=state.dtype, device=state.device)
-        actions = (uniforms < probabilities).to(state.dtype)
+        actions = (probabilities > self._epoch_uniforms(epoch)[index].T).to(state.dtype)
         self._pending = (state, actions, probabilities)
         return actions
 
-    def _epoch_uniforms(self, epoch: int) -> np.ndarray:
+    def _epoch_uniforms(self, epoch: int) -> Tensor:
         if self._uniforms is None or self._uniforms[0] != epoch:
             rng = stream(self._seed, "teacher selection", epoch)
-            self._uniforms = (epoch, rng.random((self._num_samples, self.theta.shape[0])))
+            drawn = rng.random((self._num_samples, self.theta.shape[0])).astype(np.float32)
+            self._uniforms = (epoch, to_device(drawn, self.theta.device))
         return self._uniforms[1]
 
-    def reward(self, reward: float) -> None:
-        """Take the reward R of the last selection; b <- 0.9 b + 0.1 R, beginning at the first reward."""
+    def reward(self, reward: Tensor) -> None:
+        """Take the reward R, a scalar on the device, of the last selection; b <- 0.9 b + 0.1 R from the first on."""
         if self._pending is None:
             raise RuntimeError("a reward without a selection before it")
+        reward = reward.double()  # advantages are small differences
         baseline = reward if self._baseline is None else self._baseline
         self._gradient += policy_gradient(*self._pending, reward - baseline)
         self._baseline = BASELINE_DECAY * baseline + (1 - BASELINE_DECAY) * reward

@@ -111,12 +111,11 @@ class SoftLabels:
         """Number of teachers K and of classes C."""
         return len(self._stores), self._stores[0].shape[-1]
 
-    def logits(self, view: int, positions: np.ndarray) -> torch.Tensor:
-        """Return float32 (K, B, C): what each teacher says of the training samples `positions` (B,) in `view`."""
+    def logits(self, view: int, index: torch.Tensor) -> torch.Tensor:
+        """Return float32 (K, B, C): what each teacher says of the training samples `index` (B,) in `view`."""
         if self._view is None or self._view[0] != view:
             stacked = np.stack([store[view] for store in self._stores])
             self._view = (view, torch.from_numpy(stacked).to(self._device))
-        index = torch.from_numpy(positions).to(self._device)
         return self._view[1][:, index].float()
 
 

@@ -4,13 +4,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.inference import to_device
 from pipeline.params import WeightingParams
 from pipeline.seeds import stream
 
 
-def uniform_weights(K: int) -> np.ndarray:
-    """Return w_k = 1/K, float64 (K,)."""
-    return np.full(K, 1 / K)
+def uniform_weights(K: int, device: torch.device) -> Tensor:
+    """Return w_k = 1/K, float32 (K, 1)."""
+    return torch.full((K, 1), 1 / K, device=device)
 
 
 def stochastic_weights(rng: np.random.Generator, count: int, K: int, params: WeightingParams) -> np.ndarray:
@@ -30,20 +31,27 @@ def stochastic_weights(rng: np.random.Generator, count: int, K: int, params: Wei
 
 
 class StochasticWeights:
-    """The stochastic weights of a whole training: a table per epoch, one row per step or per sample."""
+    """The stochastic weights of a whole training: a table per epoch, one row per step or per sample.
+
+    An epoch's table is drawn on the host and sent to the device at once.
+    """
 
     def __init__(self, K: int, num_samples: int, seed: int, params: WeightingParams) -> None:
         self._K, self._num_samples, self._seed, self._params = K, num_samples, seed, params
-        self._table: tuple[int, np.ndarray] | None = None
+        self._table: tuple[int, Tensor] | None = None
 
-    def of(self, epoch: int, step: int, positions: np.ndarray) -> np.ndarray:
-        """Return the weights of one step, (K, 1), or of its samples, (K, B); `positions`: (B,) training samples."""
+    def of(self, epoch: int, step: int, index: Tensor) -> Tensor:
+        """Return the weights of one step, float32 (K, 1), or of its samples, (K, B).
+
+        `index`: int64 (B,), training samples, on the device that the weights come to.
+        """
         if self._table is None or self._table[0] != epoch:
             # num_samples bounds the number of steps too
             rng = stream(self._seed, "teacher weights", epoch)
-            self._table = (epoch, stochastic_weights(rng, self._num_samples, self._K, self._params))
-        rows = positions if self._params.per == "sample" else np.array([step])
-        return self._table[1][rows].T
+            drawn = stochastic_weights(rng, self._num_samples, self._K, self._params).astype(np.float32)
+            self._table = (epoch, to_device(drawn, index.device))
+        table = self._table[1]
+        return table[index].T if self._params.per == "sample" else table[step][:, None]
 
 
 def restrict_to_unseen(weights: Tensor, unseen: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import nn
 
 from models.architectures import Architecture
 from models.classifier import Classifier
-from models.inference import predict
+from models.inference import Images, predict
 from models.registry import build
 from pipeline import artifacts, tracking
 from pipeline.data.prepared import Prepared, load_prepared
@@ -20,7 +20,8 @@ from pipeline.evaluation.metrics import epoch_metrics, primary_metric
 from pipeline.files import sha256_file
 from pipeline.params import Params, StudentParams, TeacherParams
 from pipeline.stages.orphan import DvcWatch
-from pipeline.training.device import pick_device
+from pipeline.training.device import autocast_dtype, pick_device
+from pipeline.training.feed import open_images
 from pipeline.training.loop import Fitted, Plan, TrainingSet, fit, seeded_model
 from pipeline.training.progress import Progress
 from pipeline.training.resume import ResumeFile
@@ -28,11 +29,12 @@ from pipeline.training.resume import ResumeFile
 
 @dataclass(frozen=True)
 class Bench:
-    """Everything a stage's trainings have in common."""
+    """Everything a stage's trainings have in common; `images` reads those of train and val onto the device."""
 
     params: Params
     seed: int
     prepared: Prepared
+    images: Images
     device: torch.device
 
     def training_set(self, kept: np.ndarray | None = None) -> TrainingSet:
@@ -40,7 +42,7 @@ class Bench:
         rows = self.prepared.rows("train")
         rows = rows if kept is None else rows[kept]
         return TrainingSet(
-            images=self.prepared.images,
+            images=self.images,
             sample_ids=self.prepared.sample_ids,
             rows=rows,
             targets=torch.from_numpy(self.prepared.given[rows]).to(self.device),
@@ -64,7 +66,8 @@ class Bench:
 
     def validate(self, model: nn.Module) -> dict[str, float]:
         """Metrics of the validation split (its labels are noisy too)."""
-        logits = predict(model, self.prepared.images, self.prepared.rows("val"), self.device)
+        dtype = autocast_dtype(self.device, model, self.params.training.precision)
+        logits = predict(model, self.images, self.prepared.rows("val"), self.device, dtype=dtype)
         return epoch_metrics(self.prepared.task, logits, self.prepared.targets("val"))
 
     def train(
@@ -93,13 +96,16 @@ class Bench:
 
 
 def open_bench(params: Params, seed: int) -> Bench:
-    """Load the prepared data and pick the device."""
-    return Bench(params, seed, load_prepared(params.task), pick_device(params.training.device))
+    """Load the prepared data, pick the device, and put the images there if they fit."""
+    prepared, device = load_prepared(params.task), pick_device(params.training.device)
+    rows = np.concatenate([prepared.rows("train"), prepared.rows("val")])
+    images = open_images(prepared.images, rows, device, params.training.data_on_device)
+    return Bench(params, seed, prepared, images, device)
 
 
 def decides(params: Params, seed: int, *inputs: Path) -> dict[str, object]:
     """What the result of a training depends on, beside the code: its parameters and the contents of its inputs."""
-    training = params.training.model_dump(mode="json", exclude={"device"})
+    training = params.training.model_dump(mode="json", exclude={"device", "data_on_device"})
     files = [artifacts.DATA_REPORT, artifacts.SPLITS, artifacts.LABELS, *inputs]
     return {
         "seed": seed,

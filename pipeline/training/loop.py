@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,13 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from models.classifier import Classifier
-from models.inference import to_pixels
+from models.inference import Images, as_images, to_device, to_pixels
 from pipeline.data.views import Views
 from pipeline.distillation.objective import Batch, Objective
 from pipeline.distillation.smoothing import RunningAverage, warmup_epochs
 from pipeline.errors import UserError
 from pipeline.params import TrainingParams
-from pipeline.seeds import derive, stream
+from pipeline.seeds import derive
+from pipeline.training.device import autocast_dtype
+from pipeline.training.feed import epoch_batches
 from pipeline.training.history import History
 from pipeline.training.resume import ResumeFile, random_state, restore_random_state
 
@@ -30,9 +33,12 @@ Weights = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """`images`: uint8 (N_all, H, W, channels); `rows`: (N,) to train on; `targets`: (N,) or (N, C) on the device."""
+    """`images`: uint8 (N_all, H, W, channels); `rows`: (N,) to train on; `targets`: (N,) or (N, C) on the device.
 
-    images: np.ndarray
+    An array of images is read plainly; training.feed has readers that keep a GPU busy.
+    """
+
+    images: np.ndarray | Images
     sample_ids: np.ndarray
     rows: np.ndarray
     targets: Tensor
@@ -79,9 +85,20 @@ def fit(
 ) -> Fitted:
     """Train `model`, or go on where `resume` says, and return what came out.
 
-    Raises UserError when the loss is no longer finite, naming step, samples and learning rate.
+    Raises UserError when the loss is no longer finite, naming step, samples and learning rate, and when the GPU's
+    memory is too small.
     """
-    training = _Training(model, data, objective, plan, device)
+    try:
+        return _fit(_Training(model, data, objective, plan, device), plan, resume)
+    except torch.OutOfMemoryError as error:
+        raise UserError(
+            f"the GPU's memory does not hold a training step of training.batch_size {plan.params.batch_size} "
+            f"({str(error).splitlines()[0]}). Lower training.batch_size or data.image_size, or set "
+            "training.data_on_device: false"
+        ) from None
+
+
+def _fit(training: "_Training", plan: Plan, resume: ResumeFile) -> Fitted:
     training.restore(resume)
     saved, cost = time.monotonic(), 0.0
     while training.epoch < plan.params.epochs:
@@ -104,7 +121,9 @@ class _Training:
         torch.manual_seed(derive(plan.seed, "dropout"))
         self.model = model.to(device)
         self.data, self.objective, self.plan, self.device = data, objective, plan, device
+        self.images, self.rows = as_images(data.images, device), to_device(data.rows, device)
         params = plan.params
+        self.dtype = autocast_dtype(device, model, params.precision)
         self.optimiser = torch.optim.SGD(
             self.model.parameters(), params.lr, params.momentum, weight_decay=params.weight_decay, fused=True
         )
@@ -131,51 +150,51 @@ class _Training:
             self.average.update(self.model)
 
     def _train(self) -> dict[str, float]:
+        """One pass; the host looks at the device every CHECK_EVERY steps and at the end alone."""
         self.model.train()
+        order = epoch_batches(len(self.data.rows), self.plan.params.batch_size, self.plan.seed, self.epoch)
         sums: dict[str, Tensor] = {}
-        totals: list[Tensor] = []
-        order = self._order()
-        for step, positions in enumerate(order):
-            batch = self._batch(positions, step)
-            terms = self._step(batch)
-            totals.append(terms["total"].detach())
-            for name, value in terms.items():
-                sums[name] = sums.get(name, torch.zeros((), device=self.device)) + value.detach() * len(positions)
-            if (step + 1) % CHECK_EVERY == 0 or step + 1 == len(order):
-                self._require_finite(totals, order)
+        totals = torch.empty(len(order), device=self.device)
+        with closing(self._batches(order)) as batches:
+            for step, batch in enumerate(batches):
+                terms = self._step(batch)
+                totals[step] = terms["total"].detach()
+                for name, value in terms.items():
+                    sums[name] = sums.get(name, torch.zeros((), device=self.device)) + value.detach() * len(order[step])
+                if (step + 1) % CHECK_EVERY == 0 or step + 1 == len(order):
+                    self._require_finite(totals[: step + 1], order)
         self.objective.end_epoch()
         self.scheduler.step()
         means = {name: value.item() / len(self.data.rows) for name, value in sums.items()}
         return {"loss": means.pop("total")} | means
 
-    def _order(self) -> list[np.ndarray]:
-        """The epoch's batches: a permutation cut into pieces; a last piece of one sample joins its neighbour."""
-        size = self.plan.params.batch_size
-        permutation = stream(self.plan.seed, "batch order", self.epoch).permutation(len(self.data.rows))
-        cuts = np.arange(size, len(permutation), size)
-        if len(cuts) and len(permutation) - cuts[-1] == 1:
-            cuts = cuts[:-1]  # BatchNorm cannot train on a single sample
-        return np.split(permutation, cuts)
-
-    def _batch(self, positions: np.ndarray, step: int) -> Batch:
+    def _batches(self, order: Sequence[np.ndarray]) -> Generator[Batch, None, None]:
+        """The epoch's batches as its view shows them; the order goes to the device once."""
         view = self.data.views.of_epoch(self.epoch)
-        rows = self.data.rows[positions]
-        pixels = self.data.views.apply(to_pixels(self.data.images, rows, self.device), rows, view)
-        targets = self.data.targets[torch.from_numpy(positions).to(self.device)]
-        return Batch(pixels, targets, positions, self.epoch, step, view)
+        places = to_device(np.concatenate(order), self.device)
+        sizes = [len(positions) for positions in order]
+        parts = zip(places.split(sizes), self.rows[places].split(sizes), strict=True)
+        with closing(self.images.read([self.data.rows[positions] for positions in order])) as blocks:
+            for step, (block, (index, rows)) in enumerate(zip(blocks, parts, strict=True)):
+                pixels = self.data.views.apply(to_pixels(block), rows, view)
+                yield Batch(pixels, self.data.targets[index], index, self.epoch, step, view)
 
     def _step(self, batch: Batch) -> dict[str, Tensor]:
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
+        with self._autocast():
             features, logits = self.model(batch.pixels, return_features=True)
         terms = self.objective.loss(batch, features, logits.float())
         self.optimiser.zero_grad(set_to_none=True)
         terms["total"].backward()
         self.optimiser.step()
-        self.objective.after_step(batch, self.model)
+        with self._autocast():
+            self.objective.after_step(batch, self.model)
         return terms
 
-    def _require_finite(self, totals: list[Tensor], order: list[np.ndarray]) -> None:
-        finite = torch.isfinite(torch.stack(totals)).cpu()
+    def _autocast(self) -> AbstractContextManager[object]:
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype is not None)
+
+    def _require_finite(self, totals: Tensor, order: Sequence[np.ndarray]) -> None:
+        finite = torch.isfinite(totals).cpu()
         if bool(finite.all()):
             return
         step = int(torch.nonzero(~finite)[0])
@@ -191,13 +210,17 @@ class _Training:
         assert self.selected is not None
         smoothed = None
         if self.average is not None:
-            smoothed = _copy(self.average.finish(self._last_view(), self.device))
+            with closing(self._last_view()) as pixels:
+                smoothed = _copy(self.average.finish(pixels, self.device))
         return Fitted(_copy(self.model), self.selected[1], smoothed, self.history)
 
-    def _last_view(self) -> Iterator[Tensor]:
+    def _last_view(self) -> Generator[Tensor, None, None]:
         view = self.data.views.of_epoch(self.plan.params.epochs - 1)
-        for rows in np.array_split(self.data.rows, max(1, len(self.data.rows) // 256)):
-            yield self.data.views.apply(to_pixels(self.data.images, rows, self.device), rows, view)
+        order = np.array_split(self.data.rows, max(1, len(self.data.rows) // 256))
+        parts = self.rows.split([len(rows) for rows in order])
+        with closing(self.images.read(order)) as blocks:
+            for block, rows in zip(blocks, parts, strict=True):
+                yield self.data.views.apply(to_pixels(block), rows, view)
 
     def state(self) -> dict[str, object]:
         """Everything a resumed run needs."""

@@ -41,13 +41,13 @@ def test_the_state_holds_features_probabilities_loss_and_one():
 def test_the_policy_starts_at_one_half_and_learns_at_the_end_of_the_epoch_alone():
     policy = SelectionPolicy(2, 3, 400, seed=0, lr=1.0, device=torch.device("cpu"))
     state = torch.ones(2, 400, 3)
-    actions = policy.select(state, 0, np.arange(400))
+    actions = policy.select(state, 0, torch.arange(400))
     assert actions.mean().item() == pytest.approx(0.5, abs=0.08)
-    policy.reward(-1.0)  # the first reward is its own baseline: no gradient
+    policy.reward(torch.tensor(-1.0))  # the first reward is its own baseline: no gradient
     policy.end_epoch()
     assert policy.theta.abs().max() == 0
-    actions = policy.select(state, 1, np.arange(400))
-    policy.reward(-0.5)
+    actions = policy.select(state, 1, torch.arange(400))
+    policy.reward(torch.tensor(-0.5))
     assert policy.theta.abs().max() == 0
     policy.end_epoch()
     expected = 0.5 * (actions - 0.5).sum(1)  # lr 1, advantage -0.5 - (-1), state all ones
@@ -57,8 +57,8 @@ def test_the_policy_starts_at_one_half_and_learns_at_the_end_of_the_epoch_alone(
 def test_the_baseline_is_a_moving_average():
     policy = SelectionPolicy(1, 1, 4, seed=0, lr=0.1, device=torch.device("cpu"))
     for reward in (-2.0, -1.0, -1.0):
-        policy.select(torch.ones(1, 4, 1), 0, np.arange(4))
-        policy.reward(reward)
+        policy.select(torch.ones(1, 4, 1), 0, torch.arange(4))
+        policy.reward(torch.tensor(reward))
     # -2; 0.9 * -2 + 0.1 * -1 = -1.9; 0.9 * -1.9 - 0.1 = -1.81
     assert policy.state_dict()["baseline"] == pytest.approx(-1.81)
 
@@ -69,8 +69,8 @@ def test_a_saved_policy_goes_on_as_if_it_had_not_stopped():
 
     def epoch(policy: SelectionPolicy, number: int) -> None:
         state = torch.rand(2, 50, 3, generator=torch.Generator().manual_seed(number))
-        policy.select(state, number, np.arange(50))
-        policy.reward(-1.0 / (number + 1))
+        policy.select(state, number, torch.arange(50))
+        policy.reward(torch.tensor(-1.0 / (number + 1)))
         policy.end_epoch()
 
     whole, first, second = policy(), policy(), policy()
@@ -102,7 +102,7 @@ def selection_rates(seed: int, epochs: int = 30) -> np.ndarray:
             index = torch.from_numpy(positions)
             logits = features[index] @ student
             state = policy_state(features[index], teachers[:, index], targets[index], "multiclass")
-            actions = policy.select(state, epoch, positions)
+            actions = policy.select(state, epoch, index)
             chosen[:, index] = actions
             divergences = teacher_divergences(logits, teachers[:, index], 1.0, "multiclass")
             loss = (selection_weights(actions) * divergences).sum(0).mean()
@@ -111,7 +111,7 @@ def selection_rates(seed: int, epochs: int = 30) -> np.ndarray:
             optimiser.step()
             with torch.no_grad():
                 after = supervised_loss(features[index] @ student, targets[index], "multiclass").mean()
-            policy.reward(-after.item())
+            policy.reward(-after)
         policy.end_epoch()
     return chosen.mean(1).numpy()
 

@@ -13,6 +13,7 @@ from pipeline.distillation.weighting import (
     uniform_weights,
 )
 from pipeline.params import WeightingParams
+from pipeline.seeds import stream
 
 
 def weighting(**changes: object) -> WeightingParams:
@@ -57,11 +58,11 @@ def test_weight_scale_multiplies():
 
 
 def test_uniform_weights():
-    assert uniform_weights(4).tolist() == [0.25] * 4
+    assert uniform_weights(4, torch.device("cpu")).tolist() == [[0.25]] * 4
 
 
 def test_weights_depend_on_seed_epoch_and_step_alone():
-    positions = np.array([3, 1])
+    positions = torch.tensor([3, 1])
     first = StochasticWeights(3, 100, 7, weighting())
     assert first.of(0, 0, positions).shape == (3, 1)
     late = first.of(4, 2, positions)
@@ -70,7 +71,26 @@ def test_weights_depend_on_seed_epoch_and_step_alone():
     assert (first.of(5, 2, positions) != late).any()
     by_sample = StochasticWeights(3, 100, 7, weighting(per="sample"))
     assert by_sample.of(0, 0, positions).shape == (3, 2)
-    assert (by_sample.of(0, 9, positions[::-1])[:, ::-1] == by_sample.of(0, 0, positions)).all()
+    assert (by_sample.of(0, 9, positions.flip(0)).flip(1) == by_sample.of(0, 0, positions)).all()
+
+
+@pytest.mark.parametrize("per", ["step", "sample"])
+def test_an_epochs_weights_are_drawn_and_sent_at_once(per, monkeypatch):
+    sent: list[np.ndarray] = []
+
+    def to_device(values: np.ndarray, device: torch.device) -> torch.Tensor:
+        sent.append(values)
+        return torch.from_numpy(values).to(device)
+
+    monkeypatch.setattr("pipeline.distillation.weighting.to_device", to_device)
+    weights = StochasticWeights(3, 100, 7, weighting(per=per))
+    index = torch.tensor([42, 0, 99])
+    got = [weights.of(epoch, step, index) for epoch in (4, 5) for step in range(6)]
+    assert len(sent) == 2
+    table = stochastic_weights(stream(7, "teacher weights", 5), 100, 3, weighting()).astype(np.float32)
+    expected = table[[2]] if per == "step" else table[[42, 0, 99]]
+    assert got[8].dtype == torch.float32
+    assert got[8].tolist() == expected.T.tolist()
 
 
 @pytest.mark.parametrize("task", ["multiclass", "multilabel"])

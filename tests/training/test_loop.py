@@ -1,7 +1,7 @@
 """The training loop on a small network: it learns, repeats itself, resumes bit for bit, and stops on a broken loss."""
 
+import threading
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,100 +9,14 @@ import torch
 from torch import nn
 
 from models.classifier import Classifier
-from models.inference import predict
-from pipeline.data.views import Views
+from models.inference import PlainImages, predict
 from pipeline.distillation.losses import Balance
-from pipeline.distillation.objective import (
-    Batch,
-    Distillation,
-    DistillationTerms,
-    Objective,
-    ReinforcedDistillation,
-    Supervised,
-)
-from pipeline.distillation.reinforced import SelectionPolicy
-from pipeline.distillation.soft_labels import SoftLabels, write_soft_labels
-from pipeline.distillation.weighting import StochasticWeights
+from pipeline.distillation.objective import Batch, Supervised, untracked_statistics
 from pipeline.errors import UserError
-from pipeline.params import TrainingParams, ViewParams, WeightingParams
-from pipeline.training.loop import Fitted, Plan, TrainingSet, fit, seeded_model
+from pipeline.training.feed import PrefetchedImages, ResidentImages
+from pipeline.training.loop import fit, seeded_model
 from pipeline.training.resume import ResumeFile, ResumeFolder
-
-CPU = torch.device("cpu")
-N, C, V = 45, 3, 2
-
-
-def small_network() -> Classifier:
-    backbone = nn.Sequential(
-        nn.Conv2d(3, 8, 3, stride=2, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()
-    )
-    return Classifier(backbone, nn.Sequential(nn.Dropout(0.1), nn.Linear(32, C)))
-
-
-def training_set(preset: str = "flip_crop") -> TrainingSet:
-    rng = np.random.default_rng(0)
-    targets = np.arange(N + 5) % C
-    images = rng.integers(0, 120, (N + 5, 12, 12, 3), dtype=np.uint8)
-    images[np.arange(N + 5), :, :, targets] += 100  # the class is the brightest channel
-    return TrainingSet(
-        images=images,
-        sample_ids=np.array([f"image_{i}" for i in range(N + 5)]),
-        rows=np.arange(N) + 5,
-        targets=torch.from_numpy(targets[5:]),
-        views=Views(ViewParams(count=V, preset=preset, seed=0), N + 5),
-    )
-
-
-def plan(epochs: int = 6, **changes: object) -> Plan:
-    params = TrainingParams(
-        balance="none",
-        epochs=epochs,
-        batch_size=11,
-        lr=0.05,
-        momentum=0.9,
-        weight_decay=2e-4,
-        decay_at=[0.5],
-        device="cpu",
-    )
-
-    def validate(model: nn.Module) -> dict[str, float]:
-        data = training_set()
-        logits = predict(model, data.images, data.rows, CPU)
-        return {"accuracy": float((logits.argmax(1) == data.targets.numpy()).mean())}
-
-    return replace(Plan(params, 0, validate, "accuracy", 0.2, resume_share=1e9), **changes)  # type: ignore[arg-type]
-
-
-def distillation(tmp_path: Path, kind: str) -> Objective:
-    data = training_set()
-    for k in range(2):
-        path = tmp_path / f"teacher{k}.npy"
-        if not path.exists():
-            write_soft_labels(path, {}, seeded_model(small_network, k, "t"), data.images, data.rows, data.views, CPU)
-    soft_labels = SoftLabels([tmp_path / "teacher0.npy", tmp_path / "teacher1.npy"], [{}, {}], CPU)
-    terms = DistillationTerms("multiclass", Balance(), soft_labels, 0.5, 0.9)
-    if kind == "reinforced":
-        return ReinforcedDistillation(terms, SelectionPolicy(2, 32 + C + 2, N, 0, 0.1, CPU))
-    weighting = WeightingParams(per="step", concentration=1.0, normalise=True, weight_scale=1.0)
-    return Distillation(terms, StochasticWeights(2, N, 0, weighting))
-
-
-def objective(tmp_path: Path, kind: str) -> Objective:
-    return Supervised("multiclass", Balance()) if kind == "supervised" else distillation(tmp_path, kind)
-
-
-def trained(tmp_path: Path, kind: str, resume: Path, **changes: object) -> Fitted:
-    model = seeded_model(small_network, 0, "student")
-    return fit(model, training_set(), objective(tmp_path, kind), plan(**changes), CPU, ResumeFile(resume))  # type: ignore[arg-type]
-
-
-def same(first: Fitted, second: Fitted) -> bool:
-    assert first.smoothed is not None
-    assert second.smoothed is not None
-    pairs = zip(
-        [first.last, first.selected, first.smoothed], [second.last, second.selected, second.smoothed], strict=True
-    )
-    return first.history == second.history and all(torch.equal(a[name], b[name]) for a, b in pairs for name in a)
+from tests.training.tiny import CPU, C, N, objective, plan, same, small_network, trained, training_set
 
 
 def test_it_learns_and_says_so_in_its_history(tmp_path):
@@ -193,7 +107,7 @@ def test_every_sample_is_seen_once_an_epoch_and_no_batch_has_one_sample(tmp_path
 
     class Spy(Supervised):
         def loss(self, batch: Batch, features: torch.Tensor, logits: torch.Tensor) -> dict[str, torch.Tensor]:
-            seen.append(batch.positions)
+            seen.append(batch.index.numpy())
             return super().loss(batch, features, logits)
 
     model = seeded_model(small_network, 0, "student")
@@ -224,3 +138,50 @@ def test_models_of_one_name_start_alike_and_the_global_random_state_is_left_alon
     name = "backbone.0.weight"
     assert torch.equal(first.state_dict()[name], again.state_dict()[name])
     assert not torch.equal(first.state_dict()[name], other.state_dict()[name])
+
+
+@pytest.mark.parametrize("reader", [PlainImages, ResidentImages, PrefetchedImages])
+def test_it_does_not_matter_how_the_images_are_read(tmp_path, reader):
+    expected = trained(tmp_path, "stochastic", tmp_path / "array.pt", epochs=2)
+    data = training_set()
+    images = reader(data.images, data.rows, CPU) if reader is ResidentImages else reader(data.images, CPU)
+    model = seeded_model(small_network, 0, "student")
+    loss = objective(tmp_path, "stochastic")
+    fitted = fit(model, replace(data, images=images), loss, plan(epochs=2), CPU, ResumeFile(tmp_path / "r.pt"))
+    assert same(expected, fitted)
+
+
+def test_a_training_that_fails_leaves_no_reading_thread(tmp_path):
+    class Broken(Supervised):
+        def loss(self, batch: Batch, features: torch.Tensor, logits: torch.Tensor) -> dict[str, torch.Tensor]:
+            assert any(thread.name.startswith("prefetch") for thread in threading.enumerate())
+            raise ZeroDivisionError
+
+    data = training_set()
+    data = replace(data, images=PrefetchedImages(np.asarray(data.images), CPU))
+    model = seeded_model(small_network, 0, "student")
+    with pytest.raises(ZeroDivisionError):
+        fit(model, data, Broken("multiclass", Balance()), plan(), CPU, ResumeFile(tmp_path / "r.pt"))
+    assert not any(thread.name.startswith("prefetch") for thread in threading.enumerate())
+
+
+def test_a_full_gpu_is_told_with_the_way_out(tmp_path):
+    class Full(Supervised):
+        def loss(self, batch: Batch, features: torch.Tensor, logits: torch.Tensor) -> dict[str, torch.Tensor]:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nmore lines")
+
+    model = seeded_model(small_network, 0, "student")
+    with pytest.raises(UserError, match=r"batch_size 11 \(CUDA out of memory.*2\.00 GiB\)\. Lower training"):
+        fit(model, training_set(), Full("multiclass", Balance()), plan(), CPU, ResumeFile(tmp_path / "r.pt"))
+
+
+def test_a_second_pass_normalises_by_the_batch_and_leaves_the_statistics_alone():
+    model = seeded_model(lambda: small_network(dropout=0.0), 0, "student")
+    pixels = torch.rand(6, 3, 12, 12)
+    expected = seeded_model(lambda: small_network(dropout=0.0), 0, "student")(pixels)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    with untracked_statistics(model):
+        assert torch.equal(model(pixels), expected)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    model(pixels)
+    assert model.state_dict()["backbone.1.num_batches_tracked"] == 1

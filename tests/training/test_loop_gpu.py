@@ -1,0 +1,99 @@
+"""The training loop on a GPU: it learns what the CPU learns, and the host never waits inside an epoch."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models.classifier import Classifier
+from models.inference import Images, PlainImages, predict
+from pipeline.training import loop
+from pipeline.training.device import pick_device
+from pipeline.training.feed import PrefetchedImages, ResidentImages
+from pipeline.training.loop import Fitted, Plan, fit, seeded_model
+from pipeline.training.resume import ResumeFile
+from tests.training.tiny import CPU, objective, plan, small_network, training_set
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+KINDS = ["supervised", "stochastic", "reinforced"]
+
+
+@pytest.fixture
+def gpu():
+    """The GPU as a training uses it; torch's global settings are put back afterwards."""
+    before = torch.backends.cudnn.benchmark, torch.get_float32_matmul_precision()
+    yield pick_device("cuda")
+    torch.backends.cudnn.benchmark = before[0]
+    torch.set_float32_matmul_precision(before[1])
+
+
+def network() -> Classifier:
+    return small_network(dropout=0.0).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+
+def plan_on(images: Images, device: torch.device, **changes: object) -> Plan:
+    data = training_set()
+
+    def validate(model: torch.nn.Module) -> dict[str, float]:
+        logits = predict(model, images, data.rows, device)
+        return {"accuracy": float((logits.argmax(1) == data.targets.numpy()).mean())}
+
+    settled = plan(validate=validate)
+    return replace(settled, params=settled.params.model_copy(update=changes))
+
+
+def run(tmp_path: Path, kind: str, device: torch.device, images: Images, **changes: object) -> Fitted:
+    data = training_set()
+    data = replace(data, images=images, targets=data.targets.to(device))
+    settled = plan_on(images, device, **changes)
+    resume = tmp_path / "r.pt"
+    resume.unlink(missing_ok=True)
+    model = seeded_model(network, 0, "student")
+    return fit(model, data, objective(tmp_path, kind, device), settled, device, ResumeFile(resume))
+
+
+def losses(fitted: Fitted) -> list[float]:
+    return [value for _, split, metric, value in fitted.history.rows if (split, metric) == ("train", "loss")]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("resident", [True, False])
+def test_a_gpu_learns_what_the_cpu_learns(tmp_path, gpu, kind, resident):
+    data = training_set()
+    expected = losses(run(tmp_path, kind, CPU, PlainImages(np.asarray(data.images), CPU)))
+    array = np.asarray(data.images)
+    images = ResidentImages(array, data.rows, gpu) if resident else PrefetchedImages(array, gpu)
+    torch.set_float32_matmul_precision("highest")
+    exact = losses(run(tmp_path, kind, gpu, images, precision="float32"))
+    # Baseline IV draws teachers: one draw at the edge of its probability, and the paths part
+    assert exact == pytest.approx(expected, rel=0.2 if kind == "reinforced" else 1e-2)
+    assert losses(run(tmp_path, kind, gpu, images)) == pytest.approx(expected, rel=0.2)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("resident", [True, False])
+def test_the_host_does_not_wait_for_the_gpu_inside_an_epoch(tmp_path, gpu, kind, resident, monkeypatch):
+    """From an epoch's second step on, torch refuses whatever would make the host wait."""
+    train, step = loop._Training._train, loop._Training._step
+    monkeypatch.setattr(loop, "CHECK_EVERY", 10**6)
+
+    def watched_step(training: loop._Training, batch: loop.Batch) -> dict[str, torch.Tensor]:
+        terms = step(training, batch)
+        last = batch.step == len(loop.epoch_batches(45, 11, 0, training.epoch)) - 1
+        torch.cuda.set_sync_debug_mode("default" if last else "error")
+        return terms
+
+    monkeypatch.setattr(loop._Training, "_step", watched_step)
+    array = np.asarray(training_set().images)
+    images = ResidentImages(array, training_set().rows, gpu) if resident else PrefetchedImages(array, gpu)
+    try:
+        fitted = run(tmp_path, kind, gpu, images)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert loop._Training._train is train
+    assert len(losses(fitted)) == 6

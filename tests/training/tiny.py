@@ -1,0 +1,104 @@
+"""A network, a data set and objectives small enough to train in a test."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from models.classifier import Classifier
+from models.inference import predict
+from pipeline.data.views import Views
+from pipeline.distillation.losses import Balance
+from pipeline.distillation.objective import (
+    Distillation,
+    DistillationTerms,
+    Objective,
+    ReinforcedDistillation,
+    Supervised,
+)
+from pipeline.distillation.reinforced import SelectionPolicy
+from pipeline.distillation.soft_labels import SoftLabels, write_soft_labels
+from pipeline.distillation.weighting import StochasticWeights
+from pipeline.params import TrainingParams, ViewParams, WeightingParams
+from pipeline.training.loop import Fitted, Plan, TrainingSet, fit, seeded_model
+from pipeline.training.resume import ResumeFile
+
+CPU = torch.device("cpu")
+N, C, V = 45, 3, 2
+
+
+def small_network(dropout: float = 0.1) -> Classifier:
+    backbone = nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten()
+    )
+    return Classifier(backbone, nn.Sequential(nn.Dropout(dropout), nn.Linear(32, C)))
+
+
+def training_set(preset: str = "flip_crop") -> TrainingSet:
+    rng = np.random.default_rng(0)
+    targets = np.arange(N + 5) % C
+    images = rng.integers(0, 120, (N + 5, 12, 12, 3), dtype=np.uint8)
+    images[np.arange(N + 5), :, :, targets] += 100  # the class is the brightest channel
+    return TrainingSet(
+        images=images,
+        sample_ids=np.array([f"image_{i}" for i in range(N + 5)]),
+        rows=np.arange(N) + 5,
+        targets=torch.from_numpy(targets[5:]),
+        views=Views(ViewParams(count=V, preset=preset, seed=0), N + 5),
+    )
+
+
+def plan(epochs: int = 6, **changes: object) -> Plan:
+    params = TrainingParams(
+        balance="none",
+        epochs=epochs,
+        batch_size=11,
+        lr=0.05,
+        momentum=0.9,
+        weight_decay=2e-4,
+        decay_at=[0.5],
+        device="cpu",
+        precision="float32",
+        data_on_device="auto",
+    )
+
+    def validate(model: nn.Module) -> dict[str, float]:
+        data = training_set()
+        logits = predict(model, data.images, data.rows, CPU)
+        return {"accuracy": float((logits.argmax(1) == data.targets.numpy()).mean())}
+
+    return replace(Plan(params, 0, validate, "accuracy", 0.2, resume_share=1e9), **changes)  # type: ignore[arg-type]
+
+
+def distillation(tmp_path: Path, kind: str, device: torch.device) -> Objective:
+    data = training_set()
+    for k in range(2):
+        path = tmp_path / f"teacher{k}.npy"
+        if not path.exists():
+            write_soft_labels(path, {}, seeded_model(small_network, k, "t"), data.images, data.rows, data.views, CPU)
+    soft_labels = SoftLabels([tmp_path / "teacher0.npy", tmp_path / "teacher1.npy"], [{}, {}], device)
+    terms = DistillationTerms("multiclass", Balance(), soft_labels, 0.5, 0.9)
+    if kind == "reinforced":
+        return ReinforcedDistillation(terms, SelectionPolicy(2, 32 + C + 2, N, 0, 0.1, device))
+    weighting = WeightingParams(per="step", concentration=1.0, normalise=True, weight_scale=1.0)
+    return Distillation(terms, StochasticWeights(2, N, 0, weighting))
+
+
+def objective(tmp_path: Path, kind: str, device: torch.device = CPU) -> Objective:
+    return Supervised("multiclass", Balance()) if kind == "supervised" else distillation(tmp_path, kind, device)
+
+
+def trained(tmp_path: Path, kind: str, resume: Path, **changes: object) -> Fitted:
+    model = seeded_model(small_network, 0, "student")
+    return fit(model, training_set(), objective(tmp_path, kind), plan(**changes), CPU, ResumeFile(resume))  # type: ignore[arg-type]
+
+
+def same(first: Fitted, second: Fitted) -> bool:
+    assert first.smoothed is not None
+    assert second.smoothed is not None
+    pairs = zip(
+        [first.last, first.selected, first.smoothed], [second.last, second.selected, second.smoothed], strict=True
+    )
+    return first.history == second.history and all(torch.equal(a[name], b[name]) for a, b in pairs for name in a)
