@@ -153,6 +153,7 @@ class TrainingParams(Section):
     device: Literal["auto", "cpu", "cuda"]
     precision: Literal["auto", "float32"]
     data_on_device: Annotated[Literal["auto", True, False], Field(description="true keeps the images on the GPU")]
+    compile: Annotated[bool, Field(description="true compiles the networks with torch.compile")]
 
     @model_validator(mode="after")
     def _decays_in_order(self) -> Self:

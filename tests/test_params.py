@@ -48,6 +48,7 @@ def test_the_repositorys_params_are_valid_and_complete():
         ("training.batch_size", 1, "at least 2"),
         ("training.decay_at", [0.8, 0.5], "must increase"),
         ("training.data_on_device", "gpu", "training.data_on_device is 'gpu': should be 'auto', True or False"),
+        ("training.compile", "yes", "training.compile is 'yes'"),
         ("training.precision", "bf16", "'auto' or 'float32'"),
         ("seeds", [], "at least 1 item"),
         ("seeds", [1, 1], "each seed may stand there once"),

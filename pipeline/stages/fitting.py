@@ -105,7 +105,7 @@ def open_bench(params: Params, seed: int) -> Bench:
 
 def decides(params: Params, seed: int, *inputs: Path) -> dict[str, object]:
     """What the result of a training depends on, beside the code: its parameters and the contents of its inputs."""
-    training = params.training.model_dump(mode="json", exclude={"device", "data_on_device"})
+    training = params.training.model_dump(mode="json", exclude={"device", "data_on_device", "compile"})
     files = [artifacts.DATA_REPORT, artifacts.SPLITS, artifacts.LABELS, *inputs]
     return {
         "seed": seed,

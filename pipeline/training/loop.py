@@ -18,6 +18,7 @@ from pipeline.distillation.smoothing import RunningAverage, warmup_epochs
 from pipeline.errors import UserError
 from pipeline.params import TrainingParams
 from pipeline.seeds import derive
+from pipeline.training.compiling import compile_errors_told, compile_model
 from pipeline.training.device import autocast_dtype
 from pipeline.training.feed import epoch_batches
 from pipeline.training.history import History
@@ -85,11 +86,12 @@ def fit(
 ) -> Fitted:
     """Train `model`, or go on where `resume` says, and return what came out.
 
-    Raises UserError when the loss is no longer finite, naming step, samples and learning rate, and when the GPU's
-    memory is too small.
+    Raises UserError when the loss is no longer finite, naming step, samples and learning rate; when the GPU's memory is
+    too small; and when the network cannot be compiled.
     """
     try:
-        return _fit(_Training(model, data, objective, plan, device), plan, resume)
+        with compile_errors_told(plan.params.compile):
+            return _fit(_Training(model, data, objective, plan, device), plan, resume)
     except torch.OutOfMemoryError as error:
         raise UserError(
             f"the GPU's memory does not hold a training step of training.batch_size {plan.params.batch_size} "
@@ -124,6 +126,8 @@ class _Training:
         self.images, self.rows = as_images(data.images, device), to_device(data.rows, device)
         params = plan.params
         self.dtype = autocast_dtype(device, model, params.precision)
+        if params.compile:
+            compile_model(self.model)
         self.optimiser = torch.optim.SGD(
             self.model.parameters(), params.lr, params.momentum, weight_decay=params.weight_decay, fused=True
         )

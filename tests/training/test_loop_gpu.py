@@ -97,3 +97,12 @@ def test_the_host_does_not_wait_for_the_gpu_inside_an_epoch(tmp_path, gpu, kind,
         torch.cuda.set_sync_debug_mode("default")
     assert loop._Training._train is train
     assert len(losses(fitted)) == 6
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_compiled_network_learns_the_same_on_a_gpu(tmp_path, gpu, kind):
+    data = training_set()
+    images = ResidentImages(np.asarray(data.images), data.rows, gpu)
+    plain = losses(run(tmp_path, kind, gpu, images))
+    assert losses(run(tmp_path, kind, gpu, images, compile=True)) == pytest.approx(plain, rel=0.2)

@@ -62,6 +62,7 @@ def plan(epochs: int = 6, **changes: object) -> Plan:
         device="cpu",
         precision="float32",
         data_on_device="auto",
+        compile=False,
     )
 
     def validate(model: nn.Module) -> dict[str, float]:
