@@ -137,6 +137,8 @@ def _title(params: Params) -> str:
     noise = params.noise
     amounts = {"none": "", "flip": f" {noise.miss_rate:g}/{noise.false_rate:g}"}
     told = f"noise {noise.kind}{amounts.get(noise.kind, f' {noise.rate:g}')}"
+    if params.split.folds is not None:
+        told = f"fold {params.split.fold} of {params.split.folds}, {told}"
     distillation = params.distillation
     return f"{told}, overlap {params.subsets.overlap:g}, tau {distillation.tau:g}, alpha {distillation.alpha:g}"
 
