@@ -26,7 +26,13 @@ def pick_device(wish: str) -> torch.device:
 def autocast_dtype(
     device: torch.device, model: nn.Module, precision: Literal["auto", "float32"] = "auto"
 ) -> torch.dtype | None:
-    """Return what `training.precision` makes autocast compute training steps in, or None for float32 throughout."""
+    """Return what `training.precision` makes autocast compute training steps in, or None for float32 throughout.
+
+    On a CPU bfloat16 is taken where it is faster. Speed of a training step against float32, both channels last (AMD
+    EPYC with avx512_bf16, one thread, batch 64, median of 3, beside other work): at 64 px ResNet-18 1.81, -34 1.69,
+    -50 1.61, DenseNet-121 1.43; at 32 px 1.22, 1.31, 1.29 and 1.53. MobileNet-v2 0.45 and 0.49: the backward pass of
+    its depthwise convolutions has no fast bfloat16 code.
+    """
     if precision == "float32":
         return None
     if device.type == "cuda":
@@ -41,4 +47,4 @@ def _has_bf16() -> bool:
 
 
 def _has_depthwise(model: nn.Module) -> bool:
-    return any(isinstance(part, nn.Conv2d) and part.groups > 1 for part in model.modules())
+    return any(isinstance(part, nn.Conv2d) and part.groups == part.in_channels > 1 for part in model.modules())

@@ -44,10 +44,12 @@ def test_a_batch_can_be_learnt_by_heart(tmp_path):
     assert (predict(wide, data.images, data.rows, CPU).argmax(1) == noisy.numpy()).all()
 
 
+@pytest.mark.parametrize("precision", ["float32", "auto"])
 @pytest.mark.parametrize("kind", ["supervised", "stochastic", "reinforced"])
-def test_the_same_seed_gives_the_same_weights_and_a_killed_run_ends_like_an_unbroken_one(tmp_path, kind):
-    whole = trained(tmp_path, kind, tmp_path / "whole.pt")
-    assert same(whole, trained(tmp_path, kind, tmp_path / "again.pt"))
+def test_the_same_seed_gives_the_same_weights_and_a_killed_run_ends_like_an_unbroken_one(tmp_path, kind, precision):
+    settled = {"params": plan().params.model_copy(update={"precision": precision})}
+    whole = trained(tmp_path, kind, tmp_path / "whole.pt", **settled)
+    assert same(whole, trained(tmp_path, kind, tmp_path / "again.pt", **settled))
 
     class KilledError(Exception):
         pass
@@ -57,10 +59,11 @@ def test_the_same_seed_gives_the_same_weights_and_a_killed_run_ends_like_an_unbr
             raise KilledError
 
     with pytest.raises(KilledError):
-        trained(tmp_path, kind, tmp_path / "broken.pt", on_epoch=kill)
+        trained(tmp_path, kind, tmp_path / "broken.pt", on_epoch=kill, **settled)
     torch.rand(7)  # whatever happens in between
     told: list[int] = []
-    resumed = trained(tmp_path, kind, tmp_path / "broken.pt", on_epoch=lambda epoch, metrics: told.append(epoch))
+    tell = {"on_epoch": lambda epoch, metrics: told.append(epoch)}
+    resumed = trained(tmp_path, kind, tmp_path / "broken.pt", **tell, **settled)
     assert told == [4, 5, 6]
     assert same(whole, resumed)
 
