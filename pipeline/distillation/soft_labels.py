@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from models.inference import predict
+from models.inference import Images, predict
 from pipeline.data.views import PRESETS, Views
 from pipeline.errors import UserError
 from pipeline.files import reserve, sha256_file, sha256_json, write_json
@@ -43,7 +43,7 @@ def write_soft_labels(
     path: Path,
     origin: Origin,
     teacher: nn.Module,
-    images: np.ndarray,
+    images: np.ndarray | Images,
     rows: np.ndarray,
     views: Views,
     device: torch.device,

@@ -21,6 +21,7 @@ from pipeline.files import atomic
 from pipeline.params import Params, StudentParams, TeacherParams
 from pipeline.seeds import stream
 from pipeline.training.device import pick_device
+from pipeline.training.feed import open_images
 
 EVALUATED = ("val", "test")
 POOLS: tuple[Pool, ...] = ("full", "subset")
@@ -44,14 +45,16 @@ class Networks:
     def __init__(self, params: Params, prepared: Prepared) -> None:
         self._prepared = prepared
         self._device = pick_device(params.training.device)
+        self._rows = {split: prepared.rows(split) for split in EVALUATED}
+        rows = np.concatenate(list(self._rows.values()))
+        self._images = open_images(prepared.images, rows, self._device, params.training.data_on_device)
 
     def answers(self, architecture: Architecture, section: TeacherParams | StudentParams, weights: Path) -> Logits:
         """The logits of the network whose weights lie in `weights`."""
         model: Classifier = build(architecture, num_classes=len(self._prepared.classes), stem=section.stem)
         load_weights(model, weights)
         model = model.to(self._device)
-        rows = {split: self._prepared.rows(split) for split in EVALUATED}
-        return {split: predict(model, self._prepared.images, rows[split], self._device) for split in EVALUATED}
+        return {split: predict(model, self._images, self._rows[split], self._device) for split in EVALUATED}
 
 
 def run(params: Params) -> None:

@@ -13,12 +13,14 @@ from pipeline.distillation.soft_labels import Origin, is_written, origin_of, wri
 from pipeline.files import replace_folder
 from pipeline.params import Params
 from pipeline.training.device import pick_device
+from pipeline.training.feed import open_images
 from pipeline.training.resume import ResumeFolder
 
 
 def run(params: Params, seed: int, pool: Pool) -> None:
     """Write each teacher's logits, float16 (V + 1, N, C); they are put in place together once all are done."""
     prepared, device = load_prepared(params.task), pick_device(params.training.device)
+    images = open_images(prepared.images, prepared.rows("train"), device, params.training.data_on_device)
     views, rows = Views(params.views, len(prepared.images)), prepared.rows("train")
     architectures = params.teachers.architectures
     wanted = origins(params, seed, pool, prepared, architectures)
@@ -28,7 +30,7 @@ def run(params: Params, seed: int, pool: Pool) -> None:
         if not is_written(path, origin):
             teacher = build(architecture, num_classes=len(prepared.classes), stem=params.teachers.stem).to(device)
             load_weights(teacher, artifacts.teacher_weights(seed, pool, architecture))
-            write_soft_labels(path, origin, teacher, prepared.images, rows, views, device)
+            write_soft_labels(path, origin, teacher, images, rows, views, device)
         print(f"soft labels: {architecture} ({pool}), seed {seed}: {views.count} views and the clean one", flush=True)
     replace_folder(folder.path / pool, artifacts.SOFT_LABELS / str(seed) / pool)
     folder.remove()

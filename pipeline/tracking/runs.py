@@ -15,7 +15,15 @@ from pipeline.files import sha256_file, sha256_json
 from pipeline.params import Params, flatten
 
 POOLS: tuple[Pool, ...] = ("full", "subset")
-MACHINE_ONLY = ("training.device", "data.path", "data.corrections")
+MACHINE_ONLY = (
+    "data.path",
+    "data.corrections",
+    "data.workers",
+    "data.medmnist.download",
+    "training.device",
+    "training.data_on_device",
+    "training.compile",
+)
 """Where things lie and what computes them; the data and the corrections count by their content instead."""
 
 DATA_FIELDS = ("sha256", "task", "classes", "counts", "images", "groups", "image_size", "channels", "quarantined")

@@ -24,7 +24,7 @@ from pipeline.training.feed import epoch_batches
 from pipeline.training.history import History
 from pipeline.training.resume import ResumeFile, random_state, restore_random_state
 
-RESUME_SHARE = 0.05
+RESUME_SHARE = 0.02
 """Largest share of the time that resume files take; with short epochs one an epoch would cost more than it saves."""
 CHECK_EVERY = 50
 """Steps between looks at the loss: each look makes the host wait for the device."""
