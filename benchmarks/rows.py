@@ -4,8 +4,11 @@ import json
 import os
 import platform
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+import numpy as np
 
 from pipeline.files import write_json
 
@@ -24,6 +27,14 @@ class Row:
     met: bool
     n: int
     what: str
+
+
+def ratio_interval(ratios: Sequence[float]) -> tuple[float, float, float]:
+    """Return the median and its bootstrap 95 % interval."""
+    values = np.asarray(ratios, dtype=float)
+    draws = np.random.default_rng(0).choice(values, (10_000, len(values)))
+    low, high = np.quantile(np.median(draws, axis=1), [0.025, 0.975])
+    return float(np.median(values)), float(low), float(high)
 
 
 def machine() -> str:

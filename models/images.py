@@ -14,9 +14,13 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, MpoImagePlugin, TiffImagePlugin, UnidentifiedImageError  # noqa: F401
 
 from models.errors import ModelError
+
+# Otherwise Pillow imports its decoders when the first image is opened, and all forty of them if that is a TIFF: 30 ms
+# and more, in each of the processes that share the work.
+Image.preinit()
 
 Resize = Literal["crop", "pad", "squash"]
 Pixels = NDArray[np.uint8]

@@ -25,8 +25,9 @@ from pipeline.data.workers import count_cores, share
 from pipeline.errors import UserError
 from pipeline.files import write_json
 
-CHUNK_IMAGES, CHUNK_BYTES = 32, 2**23
-"""A chunk is so many images, or as many as fit into so many bytes: what a kill costs, and a worker's memory."""
+CHUNK_IMAGES, CHUNK_BYTES = (16, 64), 2**23
+"""A chunk is so many images (few where N is small, for work that is shared evenly), or as many as fit into so many
+bytes: what a kill costs, and a worker's memory."""
 BLOCK_BYTES = 2**23
 
 
@@ -123,17 +124,10 @@ def quarantined(decoded: Decoded, source: Source) -> dict[str, str]:
 
 
 def readable_array(decoded: Decoded) -> Path:
-    """Return the file of the readable images: uint8 (N_good, S, S, channels), on the disk when this returns."""
-    path = decoded.array
-    if decoded.bad:
-        path = path.with_name("readable.npy")
-        _copy_rows(decoded, path)
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
-    return path
-
-
-def _copy_rows(decoded: Decoded, path: Path) -> None:
+    """Return the file of the readable images: uint8 (N_good, S, S, channels)."""
+    if not decoded.bad:
+        return decoded.array
+    path = decoded.array.with_name("readable.npy")
     rows = np.flatnonzero(decoded.good)
     images = np.load(decoded.array, mmap_mode="r")
     block = max(1, BLOCK_BYTES // max(1, images[0].nbytes))
@@ -141,10 +135,12 @@ def _copy_rows(decoded: Decoded, path: Path) -> None:
         stream.write(_header((len(rows), *decoded.shape[1:])))
         for start in range(0, len(rows), block):
             stream.write(images[rows[start : start + block]].tobytes())
+    return path
 
 
 def _tasks(shape: tuple[int, ...], finished: dict[int, Chunk]) -> list[Task]:
-    step = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // int(np.prod(shape[1:]))))
+    fewest, most = CHUNK_IMAGES
+    step = max(1, min(max(fewest, shape[0] // 64), most, CHUNK_BYTES // int(np.prod(shape[1:]))))
     tasks: list[Task] = []
     for first in range(0, shape[0], step):
         end = min(first + step, shape[0])

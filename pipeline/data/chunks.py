@@ -9,7 +9,7 @@ import numpy as np
 
 from models.images import ImageError
 from pipeline.data.journal import Chunk
-from pipeline.data.sources.base import Reader
+from pipeline.data.sources.base import Reader, Sized
 
 Task = tuple[int, int, Chunk | None]
 """First image, end, and what the journal knows of them from an earlier run."""
@@ -30,34 +30,34 @@ class Preparer:
     def __call__(self, task: Task) -> Chunk:
         """Prepare the images of a task; returns what the journal knows if pixels and files are still as it says."""
         first, end, earlier = task
-        states = self._states(first, end)
-        if earlier is not None and earlier.states == states and self._stands(earlier):
+        if earlier is not None and earlier.states == self._states(first, end) and self._stands(earlier):
             return earlier
         pixels = np.zeros((end - first, *self.shape), np.uint8)
-        hashes, sizes, bad = [""] * len(pixels), [(0, 0)] * len(pixels), {}
+        hashes, sizes, states, bad = [""] * len(pixels), [(0, 0)] * len(pixels), [], {}
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about oddities of files that can be read all the same
             for place in range(end - first):
                 try:
-                    pixels[place], sizes[place] = self._image(first + place)
+                    pixels[place], sizes[place], state = self._image(first + place)
                     hashes[place] = _hash(pixels[place].data)
-                except ImageError as error:
-                    bad[first + place] = str(error)
-                except OSError as error:
-                    bad[first + place] = f"cannot be read: {error.strerror or error}"
+                except (ImageError, OSError) as error:
+                    state = self._state(first + place)
+                    bad[first + place] = str(error) if isinstance(error, ImageError) else _reason(error)
+                states.append(state)
         self._write(first, pixels)
-        return Chunk(first, hashes, sizes, states, bad)
+        return Chunk(first, hashes, sizes, _joined(states), bad)
 
-    def _image(self, i: int) -> tuple[np.ndarray, tuple[int, int]]:
-        sized = getattr(self.reader, "sized", None)
-        if sized is not None:
-            return sized(i)
+    def _image(self, i: int) -> Sized:
+        if hasattr(self.reader, "sized"):
+            return self.reader.sized(i)  # type: ignore[attr-defined]
         image = self.reader(i)
-        return image, (image.shape[0], image.shape[1])
+        return Sized(image, (image.shape[0], image.shape[1]))
+
+    def _state(self, i: int) -> str:
+        return self.reader.state(i) if hasattr(self.reader, "state") else ""  # type: ignore[attr-defined]
 
     def _states(self, first: int, end: int) -> str:
-        state = getattr(self.reader, "state", None)
-        return "" if state is None else _hash("\n".join(state(i) for i in range(first, end)).encode())
+        return _joined([self._state(i) for i in range(first, end)])
 
     def _stands(self, chunk: Chunk) -> bool:
         """Are the chunk's pixels in the file? After a loss of power the journal may know more than the disk."""
@@ -73,6 +73,14 @@ class Preparer:
             stream.seek(self.offset + first * int(np.prod(self.shape)))
             while content:
                 content = content[stream.write(content) :]
+
+
+def _reason(error: OSError) -> str:
+    return f"cannot be read: {error.strerror or error}"
+
+
+def _joined(states: list[str]) -> str:
+    return _hash("\n".join(states).encode())
 
 
 def _hash(content: bytes | memoryview) -> str:

@@ -46,7 +46,9 @@ def share(work: Callable[[Task], Result], tasks: Sequence[Task], workers: int) -
         yield from _hand_out(crew, tasks)
     finally:
         for worker in crew:
-            worker.stop()
+            worker.kill()
+        for worker in crew:
+            worker.bury()
 
 
 class _Worker(Generic[Task, Result]):
@@ -77,8 +79,10 @@ class _Worker(Generic[Task, Result]):
             raise result
         return result
 
-    def stop(self) -> None:
+    def kill(self) -> None:
         self._process.kill()
+
+    def bury(self) -> None:
         self._process.join()
         self.line.close()
 

@@ -1,5 +1,6 @@
 """Stage `prepare`: decode and resize every image once; write the array, the table and the data report."""
 
+import os
 import sys
 import tempfile
 from collections import Counter
@@ -20,7 +21,7 @@ from pipeline.files import sha256_file, sha256_json, write_json
 from pipeline.labels import encode, indicator
 from pipeline.params import Params
 from pipeline.resume_folder import ResumeFolder
-from pipeline.stages.orphan import DvcWatch
+from pipeline.stages.orphan import ParentWatch
 
 LISTED_SIZES = 20
 DECODER = Path(models.__file__).parent
@@ -38,7 +39,7 @@ def run(params: Params) -> None:
             resume.path,
             params.data.image_size,
             workers=params.data.workers,
-            on_chunk=DvcWatch().require_alive,
+            on_chunk=ParentWatch().require_alive,
         )
     except KeyboardInterrupt:
         print("\nprepare: stopped; what is finished is kept, the next run goes on from there", file=sys.stderr)
@@ -51,6 +52,8 @@ def run(params: Params) -> None:
     samples.to_csv(table, index=False)
     hashes = tables | {artifacts.IMAGES.name: sha256_file(array), artifacts.SAMPLES.name: sha256_file(table)}
     report = _report(params, source, decoded, duplicates, hashes)
+    with array.open("rb") as stream:
+        os.fsync(stream.fileno())  # a loss of power must not leave an array that looks finished
     artifacts.DATA_REPORT.unlink(missing_ok=True)  # a report stands only beside the array it speaks of
     array.replace(artifacts.IMAGES)
     table.replace(artifacts.SAMPLES)

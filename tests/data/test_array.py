@@ -13,11 +13,13 @@ import psutil
 import pytest
 
 from pipeline.data.array import CHUNK_IMAGES, decode_images, quarantined, readable_array, write_images
+from pipeline.data.sources.base import Sized
 from pipeline.data.workers import AHEAD
 from pipeline.errors import UserError
 from tests.data.readers import SIZE, Numbered, source_of
 
-IMAGES = 5 * CHUNK_IMAGES + 7
+CHUNK = CHUNK_IMAGES[0]
+IMAGES = 5 * CHUNK + 7
 
 
 def rows_of(numbers) -> list[int]:
@@ -75,10 +77,10 @@ def test_a_killed_run_is_continued(tmp_path):
     finished = {
         json.loads(line)["first"] for line in journal.read_bytes().splitlines(keepends=True) if line[-1:] == b"\n"
     }
-    assert 4 <= len(finished) < 900 // CHUNK_IMAGES
+    assert 4 <= len(finished) < 900 // CHUNK
     again = Numbered(tmp_path / "log of the second run")
     continued = decode(folder, again, 900)
-    assert again.asked() == [i for i in range(900) if i - i % CHUNK_IMAGES not in finished]
+    assert again.asked() == [i for i in range(900) if i - i % CHUNK not in finished]
     unbroken = decode(tmp_path / "unbroken", Numbered(tmp_path / "another log"), 900, workers=1)
     assert continued.array.read_bytes() == unbroken.array.read_bytes()
     assert continued.hashes.tolist() == unbroken.hashes.tolist()
@@ -93,7 +95,7 @@ def test_a_killed_worker_is_told_and_the_rest_is_kept(tmp_path):
     second = Numbered(tmp_path / "second log")
     decoded = decode(tmp_path / "work", second)
     assert IMAGES - 1 in second.asked()
-    assert len({i // CHUNK_IMAGES for i in second.asked()}) <= 1 + AHEAD  # what both had at hand
+    assert len({i // CHUNK for i in second.asked()}) <= 1 + AHEAD  # what both had at hand
     assert np.load(decoded.array)[:, 0, 0, 0].tolist() == rows_of(range(IMAGES))
 
 
@@ -105,7 +107,7 @@ def test_a_finished_run_is_kept_but_for_pixels_that_the_disk_lost(tmp_path):
         stream.write(bytes(SIZE * SIZE))
     reader = Numbered(tmp_path / "second log")
     assert decode(tmp_path / "work", reader).array.read_bytes() == expected
-    assert reader.asked() == list(range(5 * CHUNK_IMAGES, IMAGES))
+    assert reader.asked() == list(range(5 * CHUNK, IMAGES))
 
 
 def test_a_torn_line_of_the_journal_counts_for_nothing(tmp_path):
@@ -115,7 +117,7 @@ def test_a_torn_line_of_the_journal_counts_for_nothing(tmp_path):
     journal.write_bytes(b"".join(lines[:3]) + lines[3][:-20])
     reader = Numbered(tmp_path / "second log")
     decode(tmp_path / "work", reader)
-    assert reader.asked() == list(range(3 * CHUNK_IMAGES, IMAGES))
+    assert reader.asked() == list(range(3 * CHUNK, IMAGES))
     assert sorted(journal.read_bytes().splitlines(keepends=True)) == sorted(lines)
 
 
@@ -131,6 +133,9 @@ class Files(Numbered):
 
     changed = -1
 
+    def sized(self, i: int) -> Sized:
+        return Sized(self(i), (60, 80), self.state(i))
+
     def state(self, i: int) -> str:
         return "new" if i == self.changed else "old"
 
@@ -138,9 +143,10 @@ class Files(Numbered):
 def test_a_changed_file_is_read_again_with_its_chunk(tmp_path):
     decode(tmp_path / "work", Files(tmp_path / "log"))
     reader = Files(tmp_path / "second log")
-    object.__setattr__(reader, "changed", 40)
-    decode(tmp_path / "work", reader)
-    assert reader.asked() == list(range(CHUNK_IMAGES, 2 * CHUNK_IMAGES))
+    object.__setattr__(reader, "changed", CHUNK + 5)
+    decoded = decode(tmp_path / "work", reader)
+    assert reader.asked() == list(range(CHUNK, 2 * CHUNK))
+    assert decoded.sizes.tolist() == [[60, 80]] * IMAGES
 
 
 def test_too_many_bad_images_are_an_error_and_leave_nothing(tmp_path):

@@ -103,7 +103,7 @@ def folder(tmp_path) -> Path:
 
 @pytest.mark.parametrize("workers", [1, 2])
 def test_odd_files_are_prepared_or_quarantined(folder, tmp_path, workers, monkeypatch):
-    monkeypatch.setattr("pipeline.data.array.CHUNK_IMAGES", 4)
+    monkeypatch.setattr("pipeline.data.array.CHUNK_IMAGES", (4, 4))
     names = [*READABLE, *BROKEN]
     images = ImageFiles([folder / name for name in names], SIZE, "crop", 3)
     samples = pd.DataFrame({"sample_id": names, "group_id": names, "label": "A"})

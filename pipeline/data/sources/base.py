@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,9 +16,18 @@ Reader = Callable[[int], np.ndarray]
 """Returns image i as uint8 (S, S, channels) at the wished size; picklable, since several processes share the work.
 
 Raises models.images.ImageError or OSError for an image that cannot be read. Two methods may be there besides:
-`sized(i)` returns the image and its (height, width) before the resize; without it that is S x S.
-`state(i)` returns a text that changes with the image's file, so that prepare does not keep an outdated image.
+`sized(i)` returns the image as Sized, with its size before the resize; without it that size is S x S.
+`state(i)` returns the state that `sized` would tell, without reading, so that no image is kept whose file has changed.
 """
+
+
+class Sized(NamedTuple):
+    """An image as a reader returns it, its height and width before the resize, and the state of its file."""
+
+    pixels: np.ndarray
+    size: Size
+    state: str = ""
+
 
 MAX_FILE_BYTES = 2**29
 """Larger files are not even read: 64 million pixels of three times 16 bits are 384 MB."""
@@ -51,27 +61,30 @@ class ImageFiles:
     channels: int
 
     def __call__(self, i: int) -> np.ndarray:
-        return self.sized(i)[0]
+        return self.sized(i).pixels
 
-    def sized(self, i: int) -> tuple[np.ndarray, Size]:
-        """Return the image and its height and width before the resize."""
-        return load_sized(_content(self.paths[i]), size=self.size, resize=self.resize, channels=self.channels)
+    def sized(self, i: int) -> Sized:
+        """Return the image, its height and width before the resize, and the state of its file."""
+        path = self.paths[i]
+        with open(path, "rb", buffering=0) as stream:  # noqa: PTH123 (Path.open takes longer)
+            status = os.fstat(stream.fileno())
+            if status.st_size > MAX_FILE_BYTES:
+                told = f"has {status.st_size:,} bytes, more than the {MAX_FILE_BYTES:,} allowed; shrink it first"
+                raise ImageError(told)
+            content = stream.read()
+        pixels, size = load_sized(content, size=self.size, resize=self.resize, channels=self.channels)
+        return Sized(pixels, size, _state(path, status))
 
     def state(self, i: int) -> str:
         """Return the path, length and time of change of the image's file."""
         try:
-            status = os.stat(self.paths[i])  # noqa: PTH116 (Path.stat takes three times as long)
+            return _state(self.paths[i], self.paths[i].stat())
         except OSError as error:
             return f"{self.paths[i]} {error.strerror}"
-        return f"{self.paths[i]} {status.st_size} {status.st_mtime_ns}"
 
 
-def _content(path: Path) -> bytes:
-    with path.open("rb", buffering=0) as stream:
-        length = os.fstat(stream.fileno()).st_size
-        if length > MAX_FILE_BYTES:
-            raise ImageError(f"has {length:,} bytes, more than the {MAX_FILE_BYTES:,} allowed; shrink it first")
-        return stream.read()
+def _state(path: Path, status: os.stat_result) -> str:
+    return f"{path} {status.st_size} {status.st_mtime_ns}"
 
 
 def require_folder(path: Path, layout: str) -> None:
