@@ -154,11 +154,25 @@ class TrainingParams(Section):
     precision: Literal["auto", "float32"]
     data_on_device: Annotated[Literal["auto", True, False], Field(description="true keeps the images on the GPU")]
     compile: Annotated[bool, Field(description="true compiles the networks with torch.compile")]
+    launcher: Literal["python", "torchrun"]
+    processes: Annotated[int | None, Field(ge=1, description="processes per machine under torchrun, null = per GPU")]
+    batch_norm: Literal["per_replica", "sync"]
 
     @model_validator(mode="after")
     def _decays_in_order(self) -> Self:
         if list(self.decay_at) != sorted(set(self.decay_at)):
             raise ValueError(f"decay_at is {list(self.decay_at)}; the fractions must increase")
+        return self
+
+    @model_validator(mode="after")
+    def _processes_agree(self) -> Self:
+        if self.batch_norm == "sync" and self.device == "cpu":
+            raise ValueError("batch_norm is sync, but device is cpu; SyncBatchNorm runs on GPUs alone, use per_replica")
+        if self.launcher == "torchrun" and self.processes is not None and self.batch_size % self.processes:
+            raise ValueError(
+                f"batch_size is {self.batch_size}, which {self.processes} processes cannot share equally; "
+                "choose a multiple of training.processes"
+            )
         return self
 
 

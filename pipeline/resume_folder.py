@@ -14,9 +14,10 @@ class ResumeFolder:
     So a run with other parameters or data starts afresh; leftovers of such other runs of the same stage are removed.
     """
 
-    def __init__(self, stage: str, decides: Any, root: Path = artifacts.RESUME) -> None:
+    def __init__(self, stage: str, decides: Any, root: Path = artifacts.RESUME, *, clears: bool = True) -> None:
+        """`clears` False leaves other runs' leftovers alone; every process but the first of a stage passes it."""
         self.path = root / f"{stage}-{sha256_json(decides)[:12]}"
-        for stale in root.glob(f"{stage}-{'?' * 12}"):
+        for stale in root.glob(f"{stage}-{'?' * 12}") if clears else ():
             if stale != self.path:
                 shutil.rmtree(stale)
         self.path.mkdir(parents=True, exist_ok=True)

@@ -9,8 +9,8 @@ from ruamel.yaml import YAML
 
 SOURCES = sorted([*Path("models").rglob("*.py"), *Path("pipeline").rglob("*.py")])
 GROUND = {
-    "artifacts", "errors", "evaluation", "files", "labels", "params", "report", "seeds", "server", "tables",
-    "tracking",
+    "artifacts", "errors", "evaluation", "files", "labels", "params", "report", "resume_folder", "seeds", "server",
+    "tables", "tracking",
 }  # fmt: skip
 FLOORS = {"data": 1, "distillation": 2, "training": 3, "stages": 4, "serve": 4}
 """Higher floors may import lower ones; every other module of the pipeline is ground floor, 0."""

@@ -161,8 +161,7 @@ class ReinforcedDistillation:
         """
         with untracked_statistics(model):
             logits = model(batch.pixels)
-        loss = supervised_loss(logits.float(), batch.targets, self._terms.task, self._terms.balance).mean()
-        self._policy.reward(-loss)
+        self._policy.reward(supervised_loss(logits.float(), batch.targets, self._terms.task, self._terms.balance))
 
     def end_epoch(self) -> None:
         """Let the policy learn."""

@@ -6,6 +6,8 @@ tries the distillation loss and the accuracy on a development set); a moving-ave
 the student is not trained on all teachers before the policy begins to learn.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -47,7 +49,18 @@ def policy_gradient(state: Tensor, actions: Tensor, probabilities: Tensor, advan
 class SelectionPolicy:
     """pi_k(select | state) = sigmoid(theta_k · state), one per teacher; it starts at 1/2 and learns once per epoch."""
 
-    def __init__(self, K: int, state_size: int, num_samples: int, seed: int, lr: float, device: torch.device) -> None:
+    def __init__(
+        self,
+        K: int,
+        state_size: int,
+        num_samples: int,
+        seed: int,
+        lr: float,
+        device: torch.device,
+        total: Callable[[Tensor], Tensor] = lambda values: values,
+    ) -> None:
+        """`total` sums a tensor over the processes that train together."""
+        self._total = total
         self._num_samples, self._seed, self._lr = num_samples, seed, lr
         self.theta = torch.zeros(K, state_size, device=device)
         self._gradient = torch.zeros_like(self.theta)
@@ -72,11 +85,16 @@ class SelectionPolicy:
             self._uniforms = (epoch, to_device(drawn, self.theta.device))
         return self._uniforms[1]
 
-    def reward(self, reward: Tensor) -> None:
-        """Take the reward R, a scalar on the device, of the last selection; b <- 0.9 b + 0.1 R from the first on."""
+    def reward(self, losses: Tensor) -> None:
+        """Take the supervised losses (B,) that the student has after its step: R is minus their mean over the batch.
+
+        b <- 0.9 b + 0.1 R, beginning at the first reward.
+        """
         if self._pending is None:
             raise RuntimeError("a reward without a selection before it")
-        reward = reward.double()  # advantages are small differences
+        losses = losses.double()  # advantages are small differences
+        lost, count = self._total(torch.stack([losses.sum(), losses.new_tensor(len(losses))]))
+        reward = -lost / count
         baseline = reward if self._baseline is None else self._baseline
         self._gradient += policy_gradient(*self._pending, reward - baseline)
         self._baseline = BASELINE_DECAY * baseline + (1 - BASELINE_DECAY) * reward
@@ -84,7 +102,7 @@ class SelectionPolicy:
 
     def end_epoch(self) -> None:
         """Apply the epoch's policy gradient (ascent)."""
-        self.theta += self._lr * self._gradient
+        self.theta += self._lr * self._total(self._gradient)
         self._gradient.zero_()
 
     def state_dict(self) -> dict[str, object]:

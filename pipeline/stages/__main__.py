@@ -1,6 +1,7 @@
 """The command line: `python -m pipeline.stages <command>`; every module is imported by the command that needs it."""
 
 import importlib
+import os
 import sys
 from typing import Annotated
 
@@ -9,6 +10,7 @@ import typer
 from models.errors import ModelError
 from pipeline.errors import UserError
 from pipeline.params import load
+from pipeline.stages.running import run_stage
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 Seed = Annotated[int, typer.Option(help="which of params.yaml's seeds")]
@@ -17,7 +19,7 @@ Port = Annotated[int, typer.Option(help="port on this machine", min=1, max=65535
 
 
 def _run(module: str, /, **arguments: object) -> None:
-    importlib.import_module(f"pipeline.stages.{module}").run(load(), **arguments)
+    run_stage(module, load(), arguments)
 
 
 @app.command()
@@ -112,6 +114,14 @@ def all_stages(
 
 
 @app.command()
+def join() -> None:
+    """Take part, as a further machine, in the stages that the first machine's dvc repro runs under torchrun."""
+    from pipeline.training import launch
+
+    launch.join(load().training.processes)
+
+
+@app.command()
 def ui(port: Port = 5000) -> None:
     """Compare runs in MLflow's page."""
     from pipeline import tracking
@@ -135,17 +145,26 @@ def main() -> None:
     try:
         app()
     except (UserError, ModelError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        _tell(str(error))
         sys.exit(2)
     except OSError as error:
         if error.filename is None:
             raise
-        print(
-            f"error: {error.filename}: {error.strerror}. Check that the file can be read, that its folder can be "
-            "written, and that the disk has room",
-            file=sys.stderr,
+        _tell(
+            f"{error.filename}: {error.strerror}. Check that the file can be read, that its folder can be written, and "
+            "that the disk has room"
         )
         sys.exit(2)
+
+
+def _tell(message: str) -> None:
+    """Say what is wrong; one of several processes leaves it to the launcher, which says it once."""
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        from pipeline.training.launch import report_failure
+
+        report_failure(message)
+    else:
+        print(f"error: {message}", file=sys.stderr)
 
 
 if __name__ == "__main__":

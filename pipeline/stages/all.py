@@ -1,10 +1,10 @@
 """The whole pipeline in order, in one process and without DVC: for a bare GPU node."""
 
-import importlib
 from collections.abc import Iterator
 
 from pipeline.errors import UserError
 from pipeline.params import Params
+from pipeline.stages.running import run_stage
 
 Call = tuple[str, str, dict[str, object]]
 """Stage name as in dvc.yaml, module of `pipeline.stages`, arguments beside the parameters."""
@@ -33,4 +33,4 @@ def run(params: Params, start_at: str | None = None) -> None:
     first = 0 if start_at is None else names.index(start_at)
     for name, module, arguments in planned[first:]:
         print(" ".join([f"[{name}]", *(f"{key}={value}" for key, value in arguments.items())]), flush=True)
-        importlib.import_module(f"pipeline.stages.{module}").run(params, **arguments)
+        run_stage(module, params, arguments)

@@ -16,15 +16,20 @@ from pipeline.data.prepared import Prepared, load_prepared
 from pipeline.data.views import Views
 from pipeline.distillation.losses import Balance, balance_for
 from pipeline.distillation.objective import Objective
+from pipeline.errors import UserError
 from pipeline.evaluation.metrics import epoch_metrics, primary_metric
 from pipeline.files import sha256_file
 from pipeline.params import Params, StudentParams, TeacherParams
-from pipeline.stages.orphan import DvcWatch
+from pipeline.stages.orphan import ParentWatch
 from pipeline.training.device import autocast_dtype, pick_device
 from pipeline.training.feed import open_images
 from pipeline.training.loop import Fitted, Plan, TrainingSet, fit, seeded_model
 from pipeline.training.progress import Progress
 from pipeline.training.resume import ResumeFile
+from pipeline.training.world import World, local_rank
+
+MACHINE_ONLY = {"device", "data_on_device", "compile", "launcher", "processes"}
+"""Parameters of `training` that say what computes, not what is computed."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class Bench:
     prepared: Prepared
     images: Images
     device: torch.device
+    world: World
 
     def training_set(self, kept: np.ndarray | None = None) -> TrainingSet:
         """The training split, or those of its samples where `kept`, bool (N,), is True."""
@@ -67,7 +73,9 @@ class Bench:
     def validate(self, model: nn.Module) -> dict[str, float]:
         """Metrics of the validation split (its labels are noisy too)."""
         dtype = autocast_dtype(self.device, model, self.params.training.precision)
-        logits = predict(model, self.images, self.prepared.rows("val"), self.device, dtype=dtype)
+        logits = self.world.answer(
+            self.prepared.rows("val"), lambda rows: predict(model, self.images, rows, self.device, dtype=dtype)
+        )
         return epoch_metrics(self.prepared.task, logits, self.prepared.targets("val"))
 
     def train(
@@ -84,28 +92,33 @@ class Bench:
         """Train, show progress, and tell the tracker of each epoch."""
         primary = primary_metric(self.prepared.task)
         progress = Progress(title, self.params.training.epochs, primary)
-        dvc = DvcWatch()
+        parents = ParentWatch()
 
         def on_epoch(epoch: int, metrics: dict[str, float]) -> None:
-            progress.on_epoch(epoch, metrics)
-            run.log_epoch(epoch, metrics)
-            dvc.require_alive()
+            if self.world.leads:
+                progress.on_epoch(epoch, metrics)
+                run.log_epoch(epoch, metrics)
+            parents.require_alive()
 
         plan = Plan(self.params.training, self.seed, self.validate, primary, warmup, on_epoch)
-        return fit(model, data, objective, plan, self.device, ResumeFile(resume))
+        return fit(model, data, objective, plan, self.device, ResumeFile(resume), self.world)
 
 
 def open_bench(params: Params, seed: int) -> Bench:
-    """Load the prepared data, pick the device, and put the images there if they fit."""
-    prepared, device = load_prepared(params.task), pick_device(params.training.device)
+    """Load the prepared data, pick the device, put the images there if they fit, and join the other processes."""
+    prepared, device = load_prepared(params.task), pick_device(params.training.device, local_rank())
+    world = World(device)
+    world.require_divisor(params.training.batch_size)
+    if params.training.batch_norm == "sync" and device.type == "cpu":
+        raise UserError("training.batch_norm is sync, but torch sees no GPU; SyncBatchNorm needs one, use per_replica")
     rows = np.concatenate([prepared.rows("train"), prepared.rows("val")])
     images = open_images(prepared.images, rows, device, params.training.data_on_device)
-    return Bench(params, seed, prepared, images, device)
+    return Bench(params, seed, prepared, images, device, world)
 
 
 def decides(params: Params, seed: int, *inputs: Path) -> dict[str, object]:
     """What the result of a training depends on, beside the code: its parameters and the contents of its inputs."""
-    training = params.training.model_dump(mode="json", exclude={"device", "data_on_device", "compile"})
+    training = params.training.model_dump(mode="json", exclude=MACHINE_ONLY)
     files = [artifacts.DATA_REPORT, artifacts.SPLITS, artifacts.LABELS, *inputs]
     return {
         "seed": seed,

@@ -1,4 +1,4 @@
-"""Notice that DVC has died: a killed `dvc repro` leaves its stage's process alive, which would go on training."""
+"""Notice that whoever started this process has died: a killed `dvc repro` or torchrun leaves its processes training."""
 
 import os
 
@@ -7,19 +7,27 @@ import psutil
 from pipeline.errors import UserError
 
 
-class DvcWatch:
-    """Remembers the DVC process above this one; outside DVC (nohup, a cluster's queue) it watches nothing."""
+class ParentWatch:
+    """Remembers the DVC process above this one, and the torchrun agent that started it, where there are such.
+
+    Outside both (nohup, a cluster's queue) it watches nothing.
+    """
 
     def __init__(self) -> None:
-        self._dvc = None
+        self._watched: list[tuple[str, psutil.Process]] = []
+        parents = psutil.Process().parents()
+        if "TORCHELASTIC_RUN_ID" in os.environ and parents:
+            self._watched.append(("torchrun", parents[0]))
         if "DVC_STAGE" in os.environ:
-            parents = psutil.Process().parents()
-            self._dvc = next((process for process in parents if _is_dvc(process)), None)
+            self._watched += [("dvc", process) for process in parents if _is_dvc(process)][:1]
 
     def require_alive(self) -> None:
-        """Raise UserError if DVC is gone; the resume file lets the next run go on from here."""
-        if self._dvc is not None and not self._dvc.is_running():
-            raise UserError("the dvc process that started this stage is gone; stopping. The next run continues here")
+        """Raise UserError if one of them is gone; the resume file lets the next run go on from here."""
+        for name, process in self._watched:
+            if not process.is_running():
+                raise UserError(
+                    f"the {name} process that started this stage is gone; stopping. The next run continues here"
+                )
 
 
 def _is_dvc(process: psutil.Process) -> bool:

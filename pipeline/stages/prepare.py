@@ -44,7 +44,7 @@ def run(params: Params) -> None:
     except KeyboardInterrupt:
         print("\nprepare: stopped; what is finished is kept, the next run goes on from there", file=sys.stderr)
         raise
-    require_few_bad(decoded, source, params.data.max_bad_fraction)
+    require_few_bad(decoded, source, params.data.max_bad_fraction, resume.path / "unreadable.json")
     samples = source.samples[decoded.good]
     duplicates = across_groups(samples, decoded.hashes[decoded.good])
     array = readable_array(decoded)

@@ -20,23 +20,24 @@ from pipeline.distillation.soft_labels import SoftLabels
 from pipeline.distillation.weighting import StochasticWeights
 from pipeline.files import replace_folder
 from pipeline.params import Params
+from pipeline.resume_folder import ResumeFolder
 from pipeline.stages.fitting import Bench, decides, open_bench
 from pipeline.stages.soft_labels import origins
 from pipeline.training.loop import Fitted, TrainingSet
-from pipeline.training.resume import ResumeFolder
 
 
 def run(params: Params, seed: int, stage: str) -> None:
     """Train the stage's students; their folders are put in place together once all are done."""
     bench = open_bench(params, seed)
-    folder = ResumeFolder(f"{stage}-{seed}", _decides(params, seed, stage))
+    folder = ResumeFolder(f"{stage}-{seed}", _decides(params, seed, stage), clears=bench.world.leads)
     for name in STAGES[stage]:
         finished = folder.path / name
         if not finished.is_dir():
             _train(bench, name, folder.path)
-    for name in STAGES[stage]:
-        replace_folder(folder.path / name, artifacts.student(seed, name))
-    folder.remove()
+    if bench.world.leads:
+        for name in STAGES[stage]:
+            replace_folder(folder.path / name, artifacts.student(seed, name))
+        folder.remove()
 
 
 def _decides(params: Params, seed: int, stage: str) -> list[object]:
@@ -55,7 +56,7 @@ def _train(bench: Bench, name: str, folder: Path) -> None:
     data = bench.training_set()
     # all students of a seed start from the same weights and see the same batches: their comparison is paired
     model = bench.network(params.student.architecture, params.student, "student")
-    with tracking.live_run(params, tracking.student(params, seed, name)) as live:
+    with tracking.live_run(params, tracking.student(params, seed, name), active=bench.world.leads) as live:
         resume = folder / f"{name}.pt"
         fitted = bench.train(
             model,
@@ -66,11 +67,13 @@ def _train(bench: Bench, name: str, folder: Path) -> None:
             resume=resume,
             warmup=params.smoothing.warmup,
         )
-        unfinished = folder / f".{name}"
-        _write(fitted, unfinished)
-        replace_folder(unfinished, folder / name)
-        resume.unlink(missing_ok=True)
-        live.finish(folder / name / "history.csv")
+        if bench.world.leads:
+            unfinished = folder / f".{name}"
+            _write(fitted, unfinished)
+            replace_folder(unfinished, folder / name)
+            resume.unlink(missing_ok=True)
+            live.finish(folder / name / "history.csv")
+    bench.world.wait()
 
 
 def _write(fitted: Fitted, folder: Path) -> None:
@@ -94,7 +97,9 @@ def _objective(bench: Bench, method: Method, model: Classifier, data: TrainingSe
     terms = DistillationTerms(params.task, balance, soft_labels, params.distillation.tau, params.distillation.alpha)
     if method.weighting == "reinforced":
         size = model.num_features + len(bench.prepared.classes) + 2
-        policy = SelectionPolicy(len(teachers), size, N, bench.seed, params.distillation.policy_lr, device)
+        policy = SelectionPolicy(
+            len(teachers), size, N, bench.seed, params.distillation.policy_lr, device, bench.world.total
+        )
         return ReinforcedDistillation(terms, policy)
     stochastic = None
     if method.weighting == "stochastic":

@@ -13,27 +13,29 @@ from pipeline.data.prepared import read_membership
 from pipeline.distillation.objective import Supervised
 from pipeline.files import replace_folder
 from pipeline.params import Params
+from pipeline.resume_folder import ResumeFolder
 from pipeline.stages.fitting import Bench, decides, open_bench
-from pipeline.training.resume import ResumeFolder
 
 
 def run(params: Params, seed: int, pool: Pool) -> None:
     """Write each teacher's weights after the last epoch and its history; they are put in place together."""
     bench = open_bench(params, seed)
-    teachers = params.teachers.model_dump(mode="json")
     subsets = [artifacts.SUBSETS] if pool == "subset" else []
-    folder = ResumeFolder(f"teacher_{pool}-{seed}", [decides(params, seed, *subsets), teachers])
+    decided_by = [decides(params, seed, *subsets), params.teachers.model_dump(mode="json")]
+    folder = ResumeFolder(f"teacher_{pool}-{seed}", decided_by, clears=bench.world.leads)
     for architecture in params.teachers.architectures:
         if not (folder.path / pool / f"{architecture}.history.csv").exists():
             _train(bench, pool, architecture, folder.path)
-    replace_folder(folder.path / pool, artifacts.TEACHERS / str(seed) / pool)
-    folder.remove()
+    if bench.world.leads:
+        replace_folder(folder.path / pool, artifacts.TEACHERS / str(seed) / pool)
+        folder.remove()
 
 
 def _train(bench: Bench, pool: Pool, architecture: Architecture, folder: Path) -> None:
     params = bench.params
     data = bench.training_set(read_membership()[architecture] if pool == "subset" else None)
-    with tracking.live_run(params, tracking.teacher(params, bench.seed, pool, architecture)) as live:
+    child = tracking.teacher(params, bench.seed, pool, architecture)
+    with tracking.live_run(params, child, active=bench.world.leads) as live:
         resume = folder / f"{architecture}.pt"
         fitted = bench.train(
             bench.network(architecture, params.teachers, f"teacher {architecture}"),
@@ -43,9 +45,11 @@ def _train(bench: Bench, pool: Pool, architecture: Architecture, folder: Path) -
             run=live,
             resume=resume,
         )
-        (folder / pool).mkdir(exist_ok=True)
-        save_weights(fitted.last, folder / pool / f"{architecture}.safetensors")
-        history = folder / pool / f"{architecture}.history.csv"
-        fitted.history.write(history)  # written last: it says that the teacher is finished
-        resume.unlink(missing_ok=True)
-        live.finish(history)
+        if bench.world.leads:
+            (folder / pool).mkdir(exist_ok=True)
+            save_weights(fitted.last, folder / pool / f"{architecture}.safetensors")
+            history = folder / pool / f"{architecture}.history.csv"
+            fitted.history.write(history)  # written last: it says that the teacher is finished
+            resume.unlink(missing_ok=True)
+            live.finish(history)
+    bench.world.wait()

@@ -23,6 +23,8 @@ MACHINE_ONLY = (
     "training.device",
     "training.data_on_device",
     "training.compile",
+    "training.launcher",
+    "training.processes",
 )
 """Where things lie and what computes them; the data and the corrections count by their content instead."""
 

@@ -8,8 +8,10 @@ from torch import nn
 from pipeline.errors import UserError
 
 
-def pick_device(wish: str) -> torch.device:
+def pick_device(wish: str, local_rank: int = 0) -> torch.device:
     """Return the device for `training.device`: auto takes the GPU where there is one. Raises UserError.
+
+    `local_rank`: which GPU, where several processes of one machine have one each.
 
     On a GPU, float32 convolutions and products outside autocast (evaluation, soft labels, BatchNorm statistics) may use
     TF32: its 11 significant bits are what float16 soft labels keep, at several times the speed.
@@ -20,7 +22,13 @@ def pick_device(wish: str) -> torch.device:
         return torch.device("cpu")
     torch.backends.cudnn.benchmark = True  # two batch sizes an epoch: each is tuned once
     torch.set_float32_matmul_precision("high")
-    return torch.device("cuda", torch.cuda.current_device())
+    if local_rank >= torch.cuda.device_count():
+        raise UserError(
+            f"training.processes asks for {local_rank + 1} or more processes, but this machine has "
+            f"{torch.cuda.device_count()} GPUs; set it to null (one per GPU)"
+        )
+    torch.cuda.set_device(local_rank)
+    return torch.device("cuda", local_rank)
 
 
 def autocast_dtype(

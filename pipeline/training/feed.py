@@ -27,12 +27,16 @@ COPIED_AT_ONCE = 512
 """Rows that stand in host memory while a data set is copied to the device."""
 
 
-def epoch_batches(num_samples: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
-    """An epoch's batches: a permutation cut into pieces; a last piece of one sample joins its neighbour."""
+def epoch_batches(num_samples: int, batch_size: int, seed: int, epoch: int, world: int = 1) -> list[np.ndarray]:
+    """An epoch's batches: a permutation cut into pieces.
+
+    A last piece with less than two samples for each of `world` processes joins its neighbour: BatchNorm cannot train
+    on a single sample.
+    """
     permutation = stream(seed, "batch order", epoch).permutation(num_samples)
     cuts = np.arange(batch_size, num_samples, batch_size)
-    if len(cuts) and num_samples - cuts[-1] == 1:
-        cuts = cuts[:-1]  # BatchNorm cannot train on a single sample
+    if len(cuts) and num_samples - cuts[-1] < 2 * world:
+        cuts = cuts[:-1]
     return np.split(permutation, cuts)
 
 

@@ -20,9 +20,10 @@ from pipeline.params import TrainingParams
 from pipeline.seeds import derive
 from pipeline.training.compiling import compile_errors_told, compile_model
 from pipeline.training.device import autocast_dtype
-from pipeline.training.feed import epoch_batches
+from pipeline.training.feed import epoch_batches, share
 from pipeline.training.history import History
 from pipeline.training.resume import ResumeFile, random_state, restore_random_state
+from pipeline.training.world import World
 
 RESUME_SHARE = 0.02
 """Largest share of the time that resume files take; with short epochs one an epoch would cost more than it saves."""
@@ -82,16 +83,22 @@ def seeded_model(build: Callable[[], Classifier], seed: int, name: str) -> Class
 
 
 def fit(
-    model: Classifier, data: TrainingSet, objective: Objective, plan: Plan, device: torch.device, resume: ResumeFile
+    model: Classifier,
+    data: TrainingSet,
+    objective: Objective,
+    plan: Plan,
+    device: torch.device,
+    resume: ResumeFile,
+    world: World | None = None,
 ) -> Fitted:
-    """Train `model`, or go on where `resume` says, and return what came out.
+    """Train `model`, or go on where `resume` says, and return what came out; each process of `world` returns the same.
 
     Raises UserError when the loss is no longer finite, naming step, samples and learning rate; when the GPU's memory is
     too small; and when the network cannot be compiled.
     """
     try:
         with compile_errors_told(plan.params.compile):
-            return _fit(_Training(model, data, objective, plan, device), plan, resume)
+            return _fit(_Training(model, data, objective, plan, device, world or World(device)), plan, resume)
     except torch.OutOfMemoryError as error:
         raise UserError(
             f"the GPU's memory does not hold a training step of training.batch_size {plan.params.batch_size} "
@@ -106,7 +113,7 @@ def _fit(training: "_Training", plan: Plan, resume: ResumeFile) -> Fitted:
     while training.epoch < plan.params.epochs:
         training.run_epoch()
         begun = time.monotonic()
-        if cost <= plan.resume_share * (begun - saved):
+        if training.world.leads and cost <= plan.resume_share * (begun - saved):
             resume.save(training.state())
             saved = time.monotonic()
             cost = saved - begun
@@ -118,16 +125,23 @@ class _Training:
     """The state of one training between epochs."""
 
     def __init__(
-        self, model: Classifier, data: TrainingSet, objective: Objective, plan: Plan, device: torch.device
+        self,
+        model: Classifier,
+        data: TrainingSet,
+        objective: Objective,
+        plan: Plan,
+        device: torch.device,
+        world: World,
     ) -> None:
-        torch.manual_seed(derive(plan.seed, "dropout"))
+        torch.manual_seed(derive(plan.seed, world.named("dropout")))
         self.model = model.to(device)
-        self.data, self.objective, self.plan, self.device = data, objective, plan, device
+        self.data, self.objective, self.plan, self.device, self.world = data, objective, plan, device, world
         self.images, self.rows = as_images(data.images, device), to_device(data.rows, device)
         params = plan.params
         self.dtype = autocast_dtype(device, model, params.precision)
         if params.compile:
             compile_model(self.model)
+        self.network = world.replicate(self.model, params.batch_norm == "sync")
         self.optimiser = torch.optim.SGD(
             self.model.parameters(), params.lr, params.momentum, weight_decay=params.weight_decay, fused=True
         )
@@ -141,6 +155,7 @@ class _Training:
     def run_epoch(self) -> None:
         """One pass over the training set, validation, and the running average."""
         self.history.add(self.epoch + 1, "train", self._train())
+        self.world.same_buffers(self.model)
         metrics = self.plan.validate(self.model)
         self.history.add(self.epoch + 1, "val", metrics)
         value = metrics[self.plan.primary]
@@ -156,20 +171,23 @@ class _Training:
     def _train(self) -> dict[str, float]:
         """One pass; the host looks at the device every CHECK_EVERY steps and at the end alone."""
         self.model.train()
-        order = epoch_batches(len(self.data.rows), self.plan.params.batch_size, self.plan.seed, self.epoch)
+        params, world = self.plan.params, self.world
+        order = epoch_batches(len(self.data.rows), params.batch_size, self.plan.seed, self.epoch, world.size)
+        own = share(order, world.rank, world.size)
         sums: dict[str, Tensor] = {}
         totals = torch.empty(len(order), device=self.device)
-        with closing(self._batches(order)) as batches:
+        with closing(self._batches(own)) as batches:
             for step, batch in enumerate(batches):
-                terms = self._step(batch)
-                totals[step] = terms["total"].detach()
+                part = len(own[step]) / len(order[step])
+                terms = self._step(batch, part * world.size)
+                totals[step] = terms["total"].detach() * part
                 for name, value in terms.items():
-                    sums[name] = sums.get(name, torch.zeros((), device=self.device)) + value.detach() * len(order[step])
+                    sums[name] = sums.get(name, torch.zeros((), device=self.device)) + value.detach() * len(own[step])
                 if (step + 1) % CHECK_EVERY == 0 or step + 1 == len(order):
-                    self._require_finite(totals[: step + 1], order)
+                    self._require_finite(world.total(totals[: step + 1]), order)
         self.objective.end_epoch()
         self.scheduler.step()
-        means = {name: value.item() / len(self.data.rows) for name, value in sums.items()}
+        means = {name: world.total(value).item() / len(self.data.rows) for name, value in sums.items()}
         return {"loss": means.pop("total")} | means
 
     def _batches(self, order: Sequence[np.ndarray]) -> Generator[Batch, None, None]:
@@ -183,12 +201,13 @@ class _Training:
                 pixels = self.data.views.apply(to_pixels(block), rows, view)
                 yield Batch(pixels, self.data.targets[index], index, self.epoch, step, view)
 
-    def _step(self, batch: Batch) -> dict[str, Tensor]:
+    def _step(self, batch: Batch, weight: float) -> dict[str, Tensor]:
+        """One step; `weight` makes the mean of all processes' gradients that of the whole batch, 1 for a lone one."""
         with self._autocast():
-            features, logits = self.model(batch.pixels, return_features=True)
+            features, logits = self.network(batch.pixels, return_features=True)
         terms = self.objective.loss(batch, features, logits.float())
         self.optimiser.zero_grad(set_to_none=True)
-        terms["total"].backward()
+        (terms["total"] * weight).backward()
         self.optimiser.step()
         with self._autocast():
             self.objective.after_step(batch, self.model)
@@ -254,7 +273,10 @@ class _Training:
         self.objective.load_state_dict(state["objective"])
         self.selected = (state["selected"][0], state["selected"][1])
         self.history.rows = [tuple(row) for row in state["history"]]
-        restore_random_state(state["random"], self.device)
+        if self.world.leads:
+            restore_random_state(state["random"], self.device)
+        else:
+            torch.manual_seed(derive(self.plan.seed, self.world.named(f"dropout from epoch {self.epoch}")))
 
 
 def _copy(model: nn.Module) -> Weights:

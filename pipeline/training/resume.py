@@ -1,32 +1,11 @@
 """Resume files: what a killed training needs to end bit for bit as an unbroken one."""
 
-import shutil
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from pipeline import artifacts
-from pipeline.files import atomic, sha256_json
-
-
-class ResumeFolder:
-    """The working folder of one stage: unfinished trainings, and finished ones that wait for their siblings.
-
-    Its name ends in a hash of everything that decides the result, so that a run with other parameters or data starts
-    afresh; leftovers of such other runs of the same stage are removed.
-    """
-
-    def __init__(self, stage: str, decides: Any, root: Path = artifacts.RESUME) -> None:
-        self.path = root / f"{stage}-{sha256_json(decides)[:12]}"
-        for stale in root.glob(f"{stage}-{'?' * 12}"):
-            if stale != self.path:
-                shutil.rmtree(stale)
-        self.path.mkdir(parents=True, exist_ok=True)
-
-    def remove(self) -> None:
-        """Forget everything; called when the stage's outputs are in place."""
-        shutil.rmtree(self.path, ignore_errors=True)
+from pipeline.files import atomic
 
 
 class ResumeFile:

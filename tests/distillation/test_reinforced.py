@@ -43,11 +43,11 @@ def test_the_policy_starts_at_one_half_and_learns_at_the_end_of_the_epoch_alone(
     state = torch.ones(2, 400, 3)
     actions = policy.select(state, 0, torch.arange(400))
     assert actions.mean().item() == pytest.approx(0.5, abs=0.08)
-    policy.reward(torch.tensor(-1.0))  # the first reward is its own baseline: no gradient
+    policy.reward(torch.tensor([0.5, 1.5]))  # the first reward is its own baseline: no gradient
     policy.end_epoch()
     assert policy.theta.abs().max() == 0
     actions = policy.select(state, 1, torch.arange(400))
-    policy.reward(torch.tensor(-0.5))
+    policy.reward(torch.tensor([0.5]))
     assert policy.theta.abs().max() == 0
     policy.end_epoch()
     expected = 0.5 * (actions - 0.5).sum(1)  # lr 1, advantage -0.5 - (-1), state all ones
@@ -58,7 +58,7 @@ def test_the_baseline_is_a_moving_average():
     policy = SelectionPolicy(1, 1, 4, seed=0, lr=0.1, device=torch.device("cpu"))
     for reward in (-2.0, -1.0, -1.0):
         policy.select(torch.ones(1, 4, 1), 0, torch.arange(4))
-        policy.reward(torch.tensor(reward))
+        policy.reward(torch.tensor([-reward]))
     # -2; 0.9 * -2 + 0.1 * -1 = -1.9; 0.9 * -1.9 - 0.1 = -1.81
     assert policy.state_dict()["baseline"] == pytest.approx(-1.81)
 
@@ -70,7 +70,7 @@ def test_a_saved_policy_goes_on_as_if_it_had_not_stopped():
     def epoch(policy: SelectionPolicy, number: int) -> None:
         state = torch.rand(2, 50, 3, generator=torch.Generator().manual_seed(number))
         policy.select(state, number, torch.arange(50))
-        policy.reward(torch.tensor(-1.0 / (number + 1)))
+        policy.reward(torch.tensor([1.0 / (number + 1)]))
         policy.end_epoch()
 
     whole, first, second = policy(), policy(), policy()
@@ -110,8 +110,8 @@ def selection_rates(seed: int, epochs: int = 30) -> np.ndarray:
             loss.backward()
             optimiser.step()
             with torch.no_grad():
-                after = supervised_loss(features[index] @ student, targets[index], "multiclass").mean()
-            policy.reward(-after)
+                after = supervised_loss(features[index] @ student, targets[index], "multiclass")
+            policy.reward(after)
         policy.end_epoch()
     return chosen.mean(1).numpy()
 
@@ -120,3 +120,35 @@ def selection_rates(seed: int, epochs: int = 30) -> np.ndarray:
 def test_a_teacher_with_shuffled_logits_is_selected_less_than_half_as_often(seed):
     rates = selection_rates(seed)
     assert rates[-1] < rates[:-1].mean() / 2, rates
+
+
+def test_two_processes_learn_what_one_would_from_the_whole_batch():
+    state, losses = torch.randn(2, 6, 4), torch.rand(2, 6)
+    index = torch.arange(6)
+    whole = SelectionPolicy(2, 4, 6, 0, 0.1, torch.device("cpu"))
+    for step in range(2):
+        whole.select(state, 0, index)
+        whole.reward(losses[step])
+    whole.end_epoch()
+
+    gathered: list[list[torch.Tensor]] = [[], []]
+
+    def processes(total_of: list) -> list[SelectionPolicy]:
+        return [SelectionPolicy(2, 4, 6, 0, 0.1, torch.device("cpu"), total) for total in total_of]
+
+    # first pass: each process notes what it would send; second pass: both receive the sums
+    first = processes([lambda sent, part=part: gathered[part].append(sent.clone()) or sent for part in range(2)])
+    parts = (slice(0, 4), slice(4, 6))
+    for policy, part in zip(first, parts, strict=True):
+        for step in range(2):
+            policy.select(state[:, part], 0, index[part])
+            policy.reward(losses[step, part])
+    sums = [sum(sent) for sent in zip(*gathered, strict=True)]
+    queues = [iter(sums), iter(sums)]
+    second = processes([lambda sent, queue=queue: next(queue) for queue in queues])
+    for policy, part in zip(second, parts, strict=True):
+        for step in range(2):
+            policy.select(state[:, part], 0, index[part])
+            policy.reward(losses[step, part])
+    gradient = sum(policy._gradient for policy in second)
+    assert 0.1 * gradient == pytest.approx(whole.theta.numpy(), abs=1e-6)

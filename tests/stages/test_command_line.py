@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.stages import __main__ as command_line
-from pipeline.stages.orphan import DvcWatch
+from pipeline.stages.orphan import ParentWatch
 
 
 def run(monkeypatch, *arguments: str) -> int | str | None:
@@ -46,14 +46,14 @@ def test_a_start_that_is_no_stage_is_told(monkeypatch, capsys):
 
 def test_outside_dvc_nothing_is_watched(monkeypatch):
     monkeypatch.delenv("DVC_STAGE", raising=False)
-    DvcWatch().require_alive()
+    ParentWatch().require_alive()
 
 
 WATCHER = """
 import os, sys, time
 from pipeline.errors import UserError
-from pipeline.stages.orphan import DvcWatch
-watch = DvcWatch()
+from pipeline.stages.orphan import ParentWatch
+watch = ParentWatch()
 print("watching", flush=True)
 try:
     while True:

@@ -29,14 +29,20 @@ def test_a_gpu_that_is_not_there_is_told(monkeypatch):
 
 @pytest.mark.usefixtures("fresh_settings")
 def test_a_gpu_may_use_tf32_and_tunes_its_convolutions_and_a_cpu_is_left_alone(monkeypatch):
+    taken: list[int] = []
     torch.backends.cudnn.benchmark = False
     torch.set_float32_matmul_precision("highest")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
     assert pick_device("cpu") == torch.device("cpu")
     assert (torch.backends.cudnn.benchmark, torch.get_float32_matmul_precision()) == (False, "highest")
     assert pick_device("auto") == torch.device("cuda", 0)
     assert (torch.backends.cudnn.benchmark, torch.get_float32_matmul_precision()) == (True, "high")
+    assert pick_device("auto", local_rank=1) == torch.device("cuda", 1)
+    assert taken == [0, 1]
+    with pytest.raises(UserError, match=r"training\.processes asks for 3 or more processes.* has 2 GPUs"):
+        pick_device("cuda", local_rank=2)
 
 
 @pytest.mark.parametrize(

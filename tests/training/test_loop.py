@@ -13,9 +13,10 @@ from models.inference import PlainImages, predict
 from pipeline.distillation.losses import Balance
 from pipeline.distillation.objective import Batch, Supervised, untracked_statistics
 from pipeline.errors import UserError
+from pipeline.resume_folder import ResumeFolder
 from pipeline.training.feed import PrefetchedImages, ResidentImages
 from pipeline.training.loop import fit, seeded_model
-from pipeline.training.resume import ResumeFile, ResumeFolder
+from pipeline.training.resume import ResumeFile
 from tests.training.tiny import CPU, C, N, objective, plan, same, small_network, trained, training_set
 
 

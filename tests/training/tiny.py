@@ -63,6 +63,9 @@ def plan(epochs: int = 6, **changes: object) -> Plan:
         precision="float32",
         data_on_device="auto",
         compile=False,
+        launcher="python",
+        processes=None,
+        batch_norm="per_replica",
     )
 
     def validate(model: nn.Module) -> dict[str, float]:
