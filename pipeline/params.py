@@ -188,6 +188,7 @@ class WeightingParams(Section):
 class DistillationParams(Section):
     """Temperature, weight and teacher weighting of the distillation loss."""
 
+    soft_labels: Annotated[Literal["stored", "online"], Field(description="stored, or online: asked at every step")]
     tau: Annotated[float, Field(gt=0, description="temperature, greater than 0")]
     alpha: Annotated[Fraction, Field(description="weight of the distillation term, 0 to 1")]
     policy_lr: Annotated[float, Field(gt=0, description="step size of Baseline IV's policy gradient")]

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from pipeline.distillation.losses import Balance, student_loss, supervised_loss, teacher_divergences
 from pipeline.distillation.reinforced import SelectionPolicy, policy_state, selection_weights
-from pipeline.distillation.soft_labels import SoftLabels
 from pipeline.distillation.weighting import StochasticWeights, restrict_to_unseen, uniform_weights
 from pipeline.params import Task
 
@@ -80,13 +79,26 @@ class Supervised(_Memoryless):
         return {"total": supervised_loss(logits, batch.targets, self._task, self._balance).mean()}
 
 
+class Teachers(Protocol):
+    """The K teachers' answers, stored (SoftLabels) or computed at every step (OnlineTeachers)."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Number of teachers K and of classes C."""
+        ...
+
+    def logits(self, view: int, index: Tensor, pixels: Tensor) -> Tensor:
+        """Return float32 (K, B, C): the answers to view `view` of the training samples `index`, shown in `pixels`."""
+        ...
+
+
 @dataclass(frozen=True)
 class DistillationTerms:
     """What all distilling students share: where the teachers' answers come from and how the terms are mixed."""
 
     task: Task
     balance: Balance
-    soft_labels: SoftLabels
+    teachers: Teachers
     tau: float
     alpha: float
 
@@ -114,7 +126,7 @@ class Distillation(_Memoryless):
 
     def loss(self, batch: Batch, features: Tensor, logits: Tensor) -> dict[str, Tensor]:
         """alpha tau² Σ_k w_k KL_k + (1 - alpha) supervised."""
-        teacher_logits = self._terms.soft_labels.logits(batch.view, batch.index)
+        teacher_logits = self._terms.teachers.logits(batch.view, batch.index, batch.pixels)
         weights = self._weights(batch)
         if self._unseen is not None:
             weights = restrict_to_unseen(weights, self._unseen[:, batch.index])
@@ -122,7 +134,7 @@ class Distillation(_Memoryless):
 
     def _weights(self, batch: Batch) -> Tensor:
         if self._stochastic is None:
-            return uniform_weights(self._terms.soft_labels.shape[0], batch.index.device)
+            return uniform_weights(self._terms.teachers.shape[0], batch.index.device)
         return self._stochastic.of(batch.epoch, batch.step, batch.index)
 
 
@@ -148,7 +160,7 @@ class ReinforcedDistillation:
 
     def loss(self, batch: Batch, features: Tensor, logits: Tensor) -> dict[str, Tensor]:
         """The distillation loss with the selected teachers' weights."""
-        teacher_logits = self._terms.soft_labels.logits(batch.view, batch.index)
+        teacher_logits = self._terms.teachers.logits(batch.view, batch.index, batch.pixels)
         state = policy_state(features.detach().float(), teacher_logits, batch.targets, self._terms.task)
         weights = selection_weights(self._policy.select(state, batch.epoch, batch.index))
         return self._terms.mix(batch, logits, teacher_logits, weights)

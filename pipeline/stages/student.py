@@ -1,11 +1,14 @@
 """Stages `student_plain`, `student_full` and `student_subset`: the students of one seed, by the teachers they need."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
-from models.classifier import Classifier, save_weights
+from models.classifier import Classifier, load_weights, save_weights
+from models.registry import build
 from pipeline import artifacts, tracking
+from pipeline.artifacts import Pool
 from pipeline.data.prepared import read_membership
 from pipeline.distillation.methods import RUNS, STAGES, TITLES, Method, teachers_of
 from pipeline.distillation.objective import (
@@ -14,7 +17,9 @@ from pipeline.distillation.objective import (
     Objective,
     ReinforcedDistillation,
     Supervised,
+    Teachers,
 )
+from pipeline.distillation.online import OnlineTeachers
 from pipeline.distillation.reinforced import SelectionPolicy
 from pipeline.distillation.soft_labels import SoftLabels
 from pipeline.distillation.weighting import StochasticWeights
@@ -92,9 +97,8 @@ def _objective(bench: Bench, method: Method, model: Classifier, data: TrainingSe
     if method.pool is None:
         return Supervised(params.task, balance)
     teachers = teachers_of(method, params.teachers.architectures)
-    paths = [artifacts.soft_labels(bench.seed, method.pool, name) for name in teachers]
-    soft_labels = SoftLabels(paths, origins(params, bench.seed, method.pool, bench.prepared, teachers), device)
-    terms = DistillationTerms(params.task, balance, soft_labels, params.distillation.tau, params.distillation.alpha)
+    answers = _answers(bench, method.pool, teachers)
+    terms = DistillationTerms(params.task, balance, answers, params.distillation.tau, params.distillation.alpha)
     if method.weighting == "reinforced":
         size = model.num_features + len(bench.prepared.classes) + 2
         policy = SelectionPolicy(
@@ -106,6 +110,19 @@ def _objective(bench: Bench, method: Method, model: Classifier, data: TrainingSe
         stochastic = StochasticWeights(len(teachers), N, bench.seed, params.distillation.weighting)
     unseen = _unseen(teachers, device) if method.unseen_only else None
     return Distillation(terms, stochastic, unseen)
+
+
+def _answers(bench: Bench, pool: Pool, names: Sequence[str]) -> Teachers:
+    """The teachers' stored answers, or the teachers themselves."""
+    params, seed = bench.params, bench.seed
+    if params.distillation.soft_labels == "stored":
+        paths = [artifacts.soft_labels(seed, pool, name) for name in names]
+        return SoftLabels(paths, origins(params, seed, pool, bench.prepared, names), bench.device)
+    classes = len(bench.prepared.classes)
+    networks = [build(name, num_classes=classes, stem=params.teachers.stem) for name in names]
+    for name, network in zip(names, networks, strict=True):
+        load_weights(network, artifacts.teacher_weights(seed, pool, name))
+    return OnlineTeachers([network.to(bench.device) for network in networks], classes)
 
 
 def _unseen(teachers: tuple[str, ...], device: torch.device) -> torch.Tensor:

@@ -1,0 +1,40 @@
+"""Stored soft labels against teachers asked at every step: the same student, up to the rounding of the store."""
+
+from dataclasses import replace
+
+from pipeline.data.views import Views
+from pipeline.distillation.losses import Balance
+from pipeline.distillation.objective import Distillation, DistillationTerms, Teachers
+from pipeline.distillation.online import OnlineTeachers
+from pipeline.distillation.soft_labels import SoftLabels, write_soft_labels
+from pipeline.distillation.weighting import StochasticWeights
+from pipeline.params import ViewParams, WeightingParams
+from pipeline.training.loop import Fitted, fit, seeded_model
+from pipeline.training.resume import ResumeFile
+from tests.training.tiny import CPU, C, N, plan, small_network, training_set
+
+
+def test_stored_soft_labels_train_the_student_that_online_teachers_train(tmp_path):
+    """With V = epochs the two differ by the float16 rounding of the stored logits alone."""
+    data = replace(training_set("lesion"), views=Views(ViewParams(count=6, preset="lesion", seed=0), N + 5))
+    teachers = [seeded_model(small_network, k, "t") for k in range(2)]
+    for k, teacher in enumerate(teachers):
+        write_soft_labels(tmp_path / f"{k}.npy", {}, teacher, data.images, data.rows, data.views, CPU)
+    stored = SoftLabels([tmp_path / "0.npy", tmp_path / "1.npy"], [{}, {}], CPU)
+    weighting = WeightingParams(per="step", concentration=1.0, normalise=True, weight_scale=1.0)
+
+    def student(answers: Teachers) -> Fitted:
+        terms = DistillationTerms("multiclass", Balance(), answers, 0.5, 0.9)
+        task = Distillation(terms, StochasticWeights(2, N, 0, weighting))
+        model = seeded_model(small_network, 0, "student")
+        return fit(model, data, task, plan(epochs=6), CPU, ResumeFile(tmp_path / f"{type(answers).__name__}.pt"))
+
+    online, from_store = student(OnlineTeachers(teachers, C)), student(stored)
+    start = seeded_model(small_network, 0, "student").state_dict()
+    largest = 0.0
+    for name, expected in online.last.items():
+        if expected.is_floating_point():
+            moved = float((expected - start[name]).abs().max())
+            apart = float((from_store.last[name] - expected).abs().max())
+            largest = max(largest, apart / moved)
+    assert 0 < largest < 2e-3, largest
