@@ -102,18 +102,18 @@ def decode_images(
     return Decoded(array, shape, decoded.hashes, decoded.sizes, dict(sorted(decoded.bad.items())))
 
 
-def require_few_bad(decoded: Decoded, source: Source, max_bad_fraction: float) -> None:
-    """Raise UserError if more than that share of the images cannot be read; all of them are listed in a file."""
+def require_few_bad(decoded: Decoded, source: Source, max_bad_fraction: float, listed: Path | None = None) -> None:
+    """Raise UserError if more than that share of the images cannot be read; the file `listed` then names them all."""
     total = decoded.shape[0]
     bad = quarantined(decoded, source)
     if len(bad) > max_bad_fraction * total:
-        listed = decoded.array.with_name("unreadable.json")
-        write_json(listed, bad)
+        if listed is not None:
+            write_json(listed, bad)
         shown = "; ".join(f"{name}: {reason}" for name, reason in list(bad.items())[:5])
         raise UserError(
             f"prepare: {len(bad)} of {total} images cannot be read, more than data.max_bad_fraction "
-            f"{max_bad_fraction:g} allows. The first: {shown}. Repair them, take them out, or raise the fraction. "
-            f"All are listed in {listed}"
+            f"{max_bad_fraction:g} allows. The first: {shown}. Repair them, take them out, or raise the fraction"
+            + (f". All are listed in {listed}" if listed else "")
         )
 
 

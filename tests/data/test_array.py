@@ -1,6 +1,7 @@
 """One array from all images: its rows, its quarantine, and the same bytes whatever happens on the way."""
 
 import json
+import os
 import resource
 import signal
 import subprocess
@@ -48,6 +49,16 @@ def test_one_and_three_workers_write_the_same_bytes(tmp_path, bad):
     assert (images.shape, images.dtype) == ((len(good), SIZE, SIZE, 1), np.uint8)
     assert images.reshape(len(good), -1).tolist() == [[value] * SIZE**2 for value in rows_of(good)]
     assert len(reader.processes()) == 1 + 3
+
+
+@pytest.mark.slow
+def test_spawned_workers_write_the_same(tmp_path, monkeypatch):
+    """As where there is no fork that is safe (macOS)."""
+    monkeypatch.setattr("pipeline.data.workers.START_METHOD", "spawn")
+    reader = Numbered(tmp_path / "log")
+    decoded = decode(tmp_path / "work", reader)
+    assert np.load(decoded.array)[:, 0, 0, 0].tolist() == rows_of(range(IMAGES))
+    assert len(reader.processes() - {os.getpid()}) == 2
 
 
 def test_what_is_told_of_each_image(tmp_path):
