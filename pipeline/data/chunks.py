@@ -49,7 +49,7 @@ class Preparer:
 
     def _image(self, i: int) -> Sized:
         if hasattr(self.reader, "sized"):
-            return self.reader.sized(i)  # type: ignore[attr-defined]
+            return Sized(*self.reader.sized(i))  # type: ignore[attr-defined]
         image = self.reader(i)
         return Sized(image, (image.shape[0], image.shape[1]))
 

@@ -71,6 +71,18 @@ def test_what_is_told_of_each_image(tmp_path):
     assert quarantined(decoded, source_of(None, 4)) == {"s2": "torn"}
 
 
+class Larger(Numbered):
+    """A reader without files that knows its images' sizes."""
+
+    def sized(self, i: int) -> tuple[np.ndarray, tuple[int, int]]:
+        return self(i), (60, 80)
+
+
+def test_a_reader_may_know_sizes_and_no_files(tmp_path):
+    decoded = decode(tmp_path / "work", Larger(tmp_path / "log", {1: "torn"}), images=3)
+    assert decoded.sizes.tolist() == [[60, 80], [0, 0], [60, 80]]
+
+
 def test_a_killed_run_is_continued(tmp_path):
     """Both processes and parent; what was finished is not decoded again, and the bytes are those of an unbroken run."""
     log, folder = tmp_path / "log", tmp_path / "work"

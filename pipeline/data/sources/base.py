@@ -16,7 +16,7 @@ Reader = Callable[[int], np.ndarray]
 """Returns image i as uint8 (S, S, channels) at the wished size; picklable, since several processes share the work.
 
 Raises models.images.ImageError or OSError for an image that cannot be read. Two methods may be there besides:
-`sized(i)` returns the image as Sized, with its size before the resize; without it that size is S x S.
+`sized(i)` returns the members of Sized, the last where there are files; without it an image's size is S x S.
 `state(i)` returns the state that `sized` would tell, without reading, so that no image is kept whose file has changed.
 """
 
