@@ -61,7 +61,7 @@ def measure(params: Params) -> list[Row]:
         met=median >= SHARE_OF_CORES * cores,
         n=len(ratios),
         what=f"speed of prepare with {cores} workers over a bare Pillow loop, {len(paths)} {which}, to {SIZE} px, "
-        f"{same:.0%} of them equal",
+        f"{same:.0%} of the results equal",
     )
     return [row]
 
@@ -86,7 +86,7 @@ def _images() -> Iterator[tuple[list[Path], str]]:
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{i:05d}.jpg" for i in range(IMAGES)]
         list(share(_draw, list(enumerate(paths)), count_cores()))
-        yield paths, f"drawn JPEGs of {WIDTH} x {HEIGHT} px"
+        yield paths, f"drawn JPEGs of {WIDTH} x {HEIGHT} px, which prepare decodes at a half"
 
 
 def _draw(task: tuple[int, Path]) -> None:
