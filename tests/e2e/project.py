@@ -11,7 +11,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 TINY = {
     "images: 1600": "images: 160",
-    "epochs: 8 ": "epochs: 2 ",
+    "epochs: 12 ": "epochs: 2 ",
     "[resnet18, resnet34, resnet50, mobilenet_v2, densenet121]": "[resnet18, mobilenet_v2]",
     "count: 4": "count: 2",
 }
