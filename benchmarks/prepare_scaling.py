@@ -6,7 +6,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from benchmarks.memory import PeakWatch
 from benchmarks.rows import Row
 from pipeline.data.sources.chestxray14 import CLASSES, NO_FINDING, TABLE, TEST_LIST
 from pipeline.data.workers import count_cores, share
@@ -29,8 +29,6 @@ SIDE = 64
 STAGES = ("check", "prepare", "split", "noise", "subsets")
 RATES = (0.10, 0.03, 0.12, 0.18, 0.05, 0.06, 0.01, 0.05)
 """How often each of CLASSES is found, about as in ChestX-ray14."""
-SAMPLED_EVERY = 0.05
-"""Seconds between two looks at the memory."""
 
 
 @dataclass(frozen=True)
@@ -138,32 +136,9 @@ def _run_stage(project: Path, stage: str) -> tuple[float, float]:
     process = subprocess.Popen(
         command, cwd=project, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.DEVNULL
     )
-    peak, over = 0.0, threading.Event()
-
-    def watch() -> None:
-        nonlocal peak
-        while not over.wait(SAMPLED_EVERY):
-            peak = max(peak, _anonymous(process.pid) / 1024)
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    code = process.wait()
-    seconds = time.perf_counter() - started
-    over.set()
-    watcher.join()
+    with PeakWatch(process.pid) as watch:
+        code = process.wait()
+        seconds = time.perf_counter() - started
     if code != 0:
         raise RuntimeError(f"stage {stage} ended with status {code} in {project}")
-    return seconds, peak
-
-
-def _anonymous(pid: int) -> int:
-    """RssAnon of a process and its descendants in kB; pages that forked processes share count for each."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-        children = [
-            int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()
-        ]
-    except (FileNotFoundError, ProcessLookupError):
-        return 0
-    own = next((int(line.split()[1]) for line in status.splitlines() if line.startswith("RssAnon")), 0)
-    return own + sum(_anonymous(child) for child in children)
+    return seconds, watch.peak

@@ -29,7 +29,7 @@ class Row:
     what: str
 
 
-def ratio_interval(ratios: Sequence[float]) -> tuple[float, float, float]:
+def ratio_interval(ratios: Sequence[float] | np.ndarray) -> tuple[float, float, float]:
     """Return the median and its bootstrap 95 % interval."""
     values = np.asarray(ratios, dtype=float)
     draws = np.random.default_rng(0).choice(values, (10_000, len(values)))
@@ -37,14 +37,40 @@ def ratio_interval(ratios: Sequence[float]) -> tuple[float, float, float]:
     return float(np.median(values)), float(low), float(high)
 
 
+def at_most(name: str, ratios: Sequence[float] | np.ndarray, limit: float, what: str) -> Row:
+    """A row whose median shall not exceed `limit`."""
+    median, low, high = ratio_interval(ratios)
+    return Row(name, median, low, high, f"<= {limit:g}", median <= limit, len(ratios), what)
+
+
+def at_least(name: str, ratios: Sequence[float] | np.ndarray, limit: float, what: str) -> Row:
+    """A row whose median shall reach `limit`."""
+    median, low, high = ratio_interval(ratios)
+    return Row(name, median, low, high, f">= {limit:g}", median >= limit, len(ratios), what)
+
+
+def told(name: str, ratios: Sequence[float] | np.ndarray, what: str) -> Row:
+    """A row without a target."""
+    median, low, high = ratio_interval(ratios)
+    return Row(name, median, low, high, "report", True, len(ratios), what)
+
+
 def machine() -> str:
-    """A name for the kind of machine: processor and cores, never the host's name."""
+    """A name for the kind of machine: processor, cores and GPU, never the host's name."""
     try:
         told = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     except OSError:
         told = None
     processor = told.group(1) if told else platform.processor() or platform.machine()
-    return re.sub(r"[^a-z0-9]+", "-", f"{processor}-{os.cpu_count()}-cores".lower()).strip("-")
+    name = f"{processor}-{os.cpu_count()}-cores {_gpu() or ''}"
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+
+
+def _gpu() -> str | None:
+    """The name of the first GPU; torch is loaded here alone, for the benchmarks that fork."""
+    import torch
+
+    return torch.cuda.get_device_name(0) if torch.cuda.is_available() else None
 
 
 def keep(rows: list[Row]) -> Path:
@@ -58,9 +84,12 @@ def keep(rows: list[Row]) -> Path:
 
 def table(rows: list[Row]) -> str:
     """The rows as aligned text."""
-    lines = [f"{'row':<16}{'median':>9}{'low to high':>20}  {'target':<14}{'met':<5}{'n':>3}  what"]
+    width = max([16, *(len(row.name) for row in rows)])
+    lines = [f"{'row':<{width}}{'median':>9}{'low to high':>20}  {'target':<14}{'met':<5}{'n':>3}  what"]
     for row in rows:
         interval = f"[{row.low:.3f}, {row.high:.3f}]"
         met = "yes" if row.met else "no"
-        lines.append(f"{row.name:<16}{row.median:>9.3f}{interval:>20}  {row.target:<14}{met:<5}{row.n:>3}  {row.what}")
+        lines.append(
+            f"{row.name:<{width}}{row.median:>9.3f}{interval:>20}  {row.target:<14}{met:<5}{row.n:>3}  {row.what}"
+        )
     return "\n".join(lines)

@@ -1,0 +1,150 @@
+"""What do all students of one seed cost with soft labels written once, against teachers asked at every step?
+
+The seven runs are those of pipeline.distillation.methods. Timed turn by turn: an epoch (with its validation) of each
+kind of run, stored and online, and the soft-label stage's work for one view. The totals of a whole seed are composed of
+these: both pools are answered in V views and the clean one, and every run lasts EPOCHS epochs.
+"""
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.rows import Row, at_most
+from benchmarks.timing import alternate
+from benchmarks.trainings import (
+    BATCH,
+    CLASSES,
+    SIZE,
+    network,
+    objective,
+    processor,
+    random_images,
+    scaled,
+    stored_answers,
+    teachers,
+    training,
+    training_set,
+    waiter,
+)
+from models.architectures import ARCHITECTURES
+from models.classifier import Classifier
+from models.inference import predict
+from pipeline.data.views import Views
+from pipeline.distillation.methods import RUNS, Method, teachers_of
+from pipeline.distillation.objective import Teachers
+from pipeline.distillation.online import OnlineTeachers
+from pipeline.distillation.soft_labels import write_soft_labels
+from pipeline.params import Params, ViewParams
+from pipeline.training.device import autocast_dtype, pick_device
+from pipeline.training.loop import TrainingSet
+
+EPOCHS, POOLS = 50, 2
+LIMITS = {"students_stored_v_all": (EPOCHS, 0.70), "students_stored_v_fifth": (EPOCHS // 5, 0.45)}
+"""{row: (number of views V, target)}."""
+STEPS_ON_CPU, STEPS_ON_GPU = 2, 20
+VALIDATED = 1 / 7
+"""Validation images for each training image, as in a split of 70 to 10."""
+PASS = "view"
+
+Kind = tuple[bool, str, int, bool]
+"""What decides a run's cost: has it teachers, how are they weighted, how many are they, unseen ones only."""
+
+
+def measure(params: Params) -> list[Row]:
+    """Return the two ratios, at V = EPOCHS and at a fifth of that."""
+    device = pick_device("auto")
+    count = scaled(device, STEPS_ON_CPU, STEPS_ON_GPU) * BATCH
+    images = random_images(count + round(VALIDATED * count))
+    data = training_set(images, device, np.arange(count))
+    networks = teachers(device)
+    kinds = {_kind(method): method for method in RUNS.values()}
+    with tempfile.TemporaryDirectory() as folder:
+        actions = _epochs(params, data, networks, kinds, Path(folder), device)
+        actions[PASS] = _one_view_and_the_clean_one(data, networks, Path(folder), device)
+        seconds = alternate(actions, waiter(device))
+    view = seconds.pop(PASS) / 2
+    runs = Counter(_kind(method) for method in RUNS.values())
+    what = (
+        f"{len(RUNS)} students of one seed, {EPOCHS} epochs, soft labels of {POOLS} pools included, over the same with "
+        f"online teachers; {SIZE} px, batch {BATCH}, {count} images a turn, {processor(device)}"
+    )
+    return [
+        at_most(name, compose(seconds, view, runs, views), limit, f"V = {views}: {what}")
+        for name, (views, limit) in LIMITS.items()
+    ]
+
+
+def compose(seconds: dict[str, np.ndarray], view: np.ndarray, runs: Counter[Kind], views: int) -> np.ndarray:
+    """Return stored over online in each turn.
+
+    `seconds`: {"stored <kind>": (turns,), "online <kind>": …} of an epoch; a run without teachers stands there once, as
+    stored. `view`: seconds that one pool's teachers take for one view; `runs`: how many runs of a seed are of a kind.
+    """
+    stored = {kind: seconds[f"stored {kind}"] for kind in runs}
+    online = {kind: seconds.get(f"online {kind}", stored[kind]) for kind in runs}
+    written = POOLS * (views + 1) * view
+    return (written + EPOCHS * _total(stored, runs)) / (EPOCHS * _total(online, runs))
+
+
+def _total(seconds: dict[Kind, np.ndarray], runs: Counter[Kind]) -> np.ndarray:
+    return np.sum([number * seconds[kind] for kind, number in runs.items()], axis=0)
+
+
+def _kind(method: Method) -> Kind:
+    return (
+        method.pool is not None,
+        method.weighting,
+        len(teachers_of(method, ARCHITECTURES)),
+        method.unseen_only,
+    )
+
+
+def _epochs(
+    params: Params,
+    data: TrainingSet,
+    networks: list[Classifier],
+    kinds: dict[Kind, Method],
+    folder: Path,
+    device: torch.device,
+) -> dict[str, Callable[[], object]]:
+    """An epoch of each kind of run, stored and online; Baseline I, which has no teachers, is the same in both."""
+    count, by_name = len(data.rows), dict(zip(map(str, ARCHITECTURES), networks, strict=True))
+    dtype = autocast_dtype(device, network())
+    assert not isinstance(data.images, np.ndarray)
+    rest = np.arange(count, data.images.shape[0])
+
+    def validate(model: nn.Module) -> object:
+        return predict(model, data.images, rest, device, dtype=dtype)
+
+    def epoch(method: Method, answers: Teachers | None) -> Callable[[], object]:
+        task = objective(method, answers, count, device)
+        return training(params, data, task, device, validate=validate).run_epoch
+
+    actions: dict[str, Callable[[], object]] = {}
+    for kind, method in kinds.items():
+        names = teachers_of(method, ARCHITECTURES)
+        if not names:
+            actions[f"stored {kind}"] = epoch(method, None)
+            continue
+        where = folder / method.title.replace(" ", "_")
+        actions[f"stored {kind}"] = epoch(method, stored_answers(data, where, device, len(names)))
+        actions[f"online {kind}"] = epoch(method, OnlineTeachers([by_name[name] for name in names], CLASSES))
+    return actions
+
+
+def _one_view_and_the_clean_one(
+    data: TrainingSet, networks: list[Classifier], folder: Path, device: torch.device
+) -> Callable[[], object]:
+    """The soft-label stage's work for V = 1: two views, answered by all teachers of one pool and written."""
+    views = Views(ViewParams(count=1, preset="flip_crop", seed=0), len(data.sample_ids))
+
+    def work() -> None:
+        for k, teacher in enumerate(networks):
+            write_soft_labels(folder / f"pass{k}.npy", {}, teacher, data.images, data.rows, views, device)
+
+    return work
