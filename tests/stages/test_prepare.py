@@ -179,7 +179,11 @@ def project(tmp_path) -> Path:
 def start(project: Path) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "pipeline.stages", "prepare"]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(command, cwd=project, start_new_session=True, **pipes)
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # under nohup or `&` the shell ignores Ctrl-C
+    try:
+        return subprocess.Popen(command, cwd=project, start_new_session=True, **pipes)
+    finally:
+        signal.signal(signal.SIGINT, heard)
 
 
 def journal_lines(project: Path) -> int:
