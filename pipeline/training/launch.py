@@ -1,8 +1,9 @@
 """Start a stage in several processes under torchrun, on this machine or on several.
 
 Several machines share the project's folder. Each gets torchrun's own settings from the environment, PET_NNODES (how
-many machines) and PET_RDZV_ENDPOINT (host:port of the first). The first runs `dvc repro`; every other runs
-`python -m pipeline.stages join`, which takes part in whatever stage the first one announces in artifacts/resume/.
+many machines), PET_RDZV_ENDPOINT (host:port of the first) and, where there are more than two, PET_NODE_RANK. The first
+runs `dvc repro`, and process 0 is on it; every other runs `python -m pipeline.stages join`, which takes part in
+whatever stage the first one announces in artifacts/resume/.
 """
 
 import json
@@ -18,6 +19,10 @@ from pipeline.errors import UserError
 from pipeline.files import write_json
 
 ANNOUNCEMENT = artifacts.RESUME / "launch.json"
+ADDRESSES = (
+    "set PET_NNODES (number of machines, 2 or more) and PET_RDZV_ENDPOINT (host:port of the first one) in the "
+    "environment of every machine"
+)
 POLL = 0.5
 """Seconds between looks for an announcement, and at the processes."""
 
@@ -32,7 +37,7 @@ def torchrun(arguments: list[str], processes: int | None) -> None:
     if not alone:
         write_json(ANNOUNCEMENT, job)
     try:
-        _run(job, processes)
+        _run(job, processes, 0)
     finally:
         if not alone:
             ANNOUNCEMENT.unlink(missing_ok=True)
@@ -40,11 +45,9 @@ def torchrun(arguments: list[str], processes: int | None) -> None:
 
 def join(processes: int | None) -> None:
     """Take part, as a further machine, in every stage that the first one announces; ends with Ctrl-C or SIGTERM."""
-    if _nodes() == 1 or "PET_RDZV_ENDPOINT" not in os.environ:
-        raise UserError(
-            "join: set PET_NNODES (number of machines, 2 or more) and PET_RDZV_ENDPOINT (host:port of the first one) "
-            "in the environment of every machine"
-        )
+    if _nodes() == 1:
+        raise UserError(f"join: {ADDRESSES}")
+    node = int(os.environ.get("PET_NODE_RANK", "1"))
     done = None
     print(f"join: waiting for stages announced in {ANNOUNCEMENT}", flush=True)
     while True:
@@ -54,7 +57,7 @@ def join(processes: int | None) -> None:
             continue
         print(f"join: {' '.join(job['arguments'])}", flush=True)
         try:
-            _run(job, processes)
+            _run(job, processes, node)
         except UserError as error:  # the first machine tells it, too, and ends; this one waits for its next try
             print(f"join: {error}", file=sys.stderr, flush=True)
         done = job["id"]
@@ -71,22 +74,26 @@ def _nodes() -> int:
     told = os.environ.get("PET_NNODES", "1")
     if not told.isdecimal() or int(told) < 1:
         raise UserError(f"PET_NNODES is {told!r} in the environment; it is the number of machines, 1 or more")
+    if int(told) > 1 and "PET_RDZV_ENDPOINT" not in os.environ:
+        raise UserError(f"PET_NNODES is {told}: {ADDRESSES}")
     return int(told)
 
 
-def _run(job: dict[str, Any], processes: int | None) -> None:
+def _run(job: dict[str, Any], processes: int | None, node: int) -> None:
     os.environ.setdefault("LOGLEVEL", "CRITICAL")  # the elastic agent's own log repeats what the message below says
     import torch
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
+    nodes = _nodes()  # on one machine any free port will do; on several, each machine has its number
     config = LaunchConfig(
-        min_nodes=_nodes(),
-        max_nodes=_nodes(),
+        min_nodes=nodes,
+        max_nodes=nodes,
         nproc_per_node=processes or max(1, torch.cuda.device_count()),
         run_id=job["id"],
-        rdzv_backend="c10d",
-        rdzv_endpoint=os.environ.get("PET_RDZV_ENDPOINT", "localhost:0"),
+        rdzv_backend="static" if nodes > 1 else "c10d",
+        rdzv_endpoint=os.environ["PET_RDZV_ENDPOINT"] if nodes > 1 else "localhost:0",
+        rdzv_configs={"rank": node} if nodes > 1 else {},
         max_restarts=0,
         monitor_interval=POLL,
     )
