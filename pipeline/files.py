@@ -1,5 +1,6 @@
 """Atomic writes and content hashes: nothing half-written is left looking finished."""
 
+import errno
 import hashlib
 import json
 import os
@@ -36,18 +37,19 @@ def write_json(path: Path, content: Any) -> None:
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-def reserve(path: Path) -> None:
-    """Claim the disk space of a sparse file at once, where the system can.
+def reserve(path: Path, size: int) -> None:
+    """Give an existing file `size` bytes and claim their place on the disk at once, where the system can.
 
     Writing through a memory map to a full disk kills the process with SIGBUS; here it is an OSError that names `path`.
     """
-    if not hasattr(os, "posix_fallocate"):
-        return
     with path.open("r+b") as stream:
         try:
-            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(stream.fileno(), 0, size)
         except OSError as error:
-            raise OSError(error.errno, error.strerror, str(path)) from error
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # what a file system without it answers
+                raise OSError(error.errno, error.strerror, str(path)) from error
+        stream.truncate(size)
 
 
 def replace_folder(source: Path, target: Path) -> None:

@@ -176,6 +176,10 @@ class TrainingParams(Section):
         return self
 
 
+TRAINING_MACHINE = {"device", "data_on_device", "compile", "launcher", "processes"}
+"""Parameters of `training` that say what computes, not what is computed."""
+
+
 class WeightingParams(Section):
     """How the stochastic teacher weights are drawn: e_k ~ Gamma(concentration, 1), w = e / Σe."""
 

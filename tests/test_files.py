@@ -37,7 +37,7 @@ def test_a_full_disk_is_told_before_a_sparse_file_is_written_to(tmp_path, monkey
     with path.open("wb") as stream:
         stream.truncate(1 << 20)
     assert path.stat().st_blocks * 512 < 1 << 20
-    reserve(path)
+    reserve(path, 1 << 20)
     assert path.stat().st_blocks * 512 >= 1 << 20
 
     def full(*arguments: int) -> None:
@@ -45,7 +45,7 @@ def test_a_full_disk_is_told_before_a_sparse_file_is_written_to(tmp_path, monkey
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(OSError, match=r"No space left on device: '.*images\.npy'"):
-        reserve(path)
+        reserve(path, 1 << 20)
 
 
 def test_hashes_of_trees_ignore_the_order_of_keys_and_those_of_files_do_not(tmp_path):

@@ -7,7 +7,6 @@ Memory does not grow with N, but for a hash, a size and the samples' own table.
 
 import errno
 import io
-import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from pipeline.data.progress import Progress
 from pipeline.data.sources.base import Source
 from pipeline.data.workers import count_cores, share
 from pipeline.errors import UserError
-from pipeline.files import write_json
+from pipeline.files import reserve, write_json
 
 CHUNK_IMAGES, CHUNK_BYTES = (16, 64), 2**23
 """A chunk is so many images (few where N is small, for work that is shared evenly), or as many as fit into so many
@@ -174,26 +173,14 @@ def _preallocate(array: Path, journal: Path, shape: tuple[int, ...]) -> int:
             if stream.read(len(header)) == header:
                 return len(header)
     journal.unlink(missing_ok=True)
-    with array.open("wb") as stream:
-        try:
-            _reserve(stream.fileno(), size)
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
-                raise
-            raise UserError(
-                f"{array}: the images take {size / 1e6:,.0f} MB at data.image_size {shape[1]}, which the disk does not "
-                f"hold ({error.strerror}). Make room, or choose a smaller image size"
-            ) from None
-        stream.write(header)
+    array.write_bytes(header)
+    try:
+        reserve(array, size)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EFBIG, errno.EDQUOT):
+            raise
+        raise UserError(
+            f"{array}: the images take {size / 1e6:,.0f} MB at data.image_size {shape[1]}, which the disk does not "
+            f"hold ({error.strerror}). Make room, or choose a smaller image size"
+        ) from None
     return len(header)
-
-
-def _reserve(descriptor: int, size: int) -> None:
-    if hasattr(os, "posix_fallocate"):
-        try:
-            os.posix_fallocate(descriptor, 0, size)
-            return
-        except OSError as error:
-            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
-                raise
-    os.truncate(descriptor, size)

@@ -70,7 +70,7 @@ def write_soft_labels(
         if store is None:
             shape = (views.count + 1, len(rows), logits.shape[1])
             store = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
-            reserve(partial)
+            reserve(partial, partial.stat().st_size)
         store[view, start : start + len(part)] = logits
         store.flush()
         write_json(progress, {"origin": origin, "blocks": number})

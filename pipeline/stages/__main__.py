@@ -1,7 +1,6 @@
 """The command line: `python -m pipeline.stages <command>`; every module is imported by the command that needs it."""
 
 import importlib
-import os
 import sys
 from typing import Annotated
 
@@ -11,6 +10,7 @@ from models.errors import ModelError
 from pipeline.errors import UserError
 from pipeline.params import load
 from pipeline.stages.running import run_stage
+from pipeline.training import launch
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 Seed = Annotated[int, typer.Option(help="which of params.yaml's seeds")]
@@ -116,8 +116,6 @@ def all_stages(
 @app.command()
 def join() -> None:
     """Take part, as a further machine, in the stages that the first machine's dvc repro runs under torchrun."""
-    from pipeline.training import launch
-
     launch.join(load().training.processes)
 
 
@@ -159,10 +157,8 @@ def main() -> None:
 
 def _tell(message: str) -> None:
     """Say what is wrong; one of several processes leaves it to the launcher, which says it once."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        from pipeline.training.launch import report_failure
-
-        report_failure(message)
+    if launch.under_torchrun():
+        launch.report_failure(message)
     else:
         print(f"error: {message}", file=sys.stderr)
 

@@ -19,7 +19,7 @@ from pipeline.distillation.objective import Objective
 from pipeline.errors import UserError
 from pipeline.evaluation.metrics import epoch_metrics, primary_metric
 from pipeline.files import sha256_file
-from pipeline.params import Params, StudentParams, TeacherParams
+from pipeline.params import TRAINING_MACHINE, Params, StudentParams, TeacherParams
 from pipeline.stages.orphan import ParentWatch
 from pipeline.training.device import autocast_dtype, pick_device
 from pipeline.training.feed import open_images
@@ -27,9 +27,6 @@ from pipeline.training.loop import Fitted, Plan, TrainingSet, fit, seeded_model
 from pipeline.training.progress import Progress
 from pipeline.training.resume import ResumeFile
 from pipeline.training.world import World, local_rank
-
-MACHINE_ONLY = {"device", "data_on_device", "compile", "launcher", "processes"}
-"""Parameters of `training` that say what computes, not what is computed."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +115,7 @@ def open_bench(params: Params, seed: int) -> Bench:
 
 def decides(params: Params, seed: int, *inputs: Path) -> dict[str, object]:
     """What the result of a training depends on, beside the code: its parameters and the contents of its inputs."""
-    training = params.training.model_dump(mode="json", exclude=MACHINE_ONLY)
+    training = params.training.model_dump(mode="json", exclude=TRAINING_MACHINE)
     files = [artifacts.DATA_REPORT, artifacts.SPLITS, artifacts.LABELS, *inputs]
     return {
         "seed": seed,

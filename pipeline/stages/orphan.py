@@ -5,6 +5,7 @@ import os
 import psutil
 
 from pipeline.errors import UserError
+from pipeline.training.launch import under_torchrun
 
 
 class ParentWatch:
@@ -16,7 +17,7 @@ class ParentWatch:
     def __init__(self) -> None:
         self._watched: list[tuple[str, psutil.Process]] = []
         parents = psutil.Process().parents()
-        if "TORCHELASTIC_RUN_ID" in os.environ and parents:
+        if under_torchrun() and parents:
             self._watched.append(("torchrun", parents[0]))
         if "DVC_STAGE" in os.environ:
             self._watched += [("dvc", process) for process in parents if _is_dvc(process)][:1]

@@ -1,9 +1,9 @@
 """Run one stage, in this process or, where `training.launcher` says so, in several under torchrun."""
 
 import importlib
-import os
 
 from pipeline.params import Params
+from pipeline.training.launch import torchrun, under_torchrun
 
 SHARED = ("teacher", "soft_labels", "student")
 """Stages that several processes can share."""
@@ -11,9 +11,7 @@ SHARED = ("teacher", "soft_labels", "student")
 
 def run_stage(module: str, params: Params, arguments: dict[str, object]) -> None:
     """Run `pipeline.stages.<module>`; raises UserError where it, or one of its processes, fails."""
-    if module in SHARED and params.training.launcher == "torchrun" and "TORCHELASTIC_RUN_ID" not in os.environ:
-        from pipeline.training.launch import torchrun
-
+    if module in SHARED and params.training.launcher == "torchrun" and not under_torchrun():
         command = [module.replace("_", "-"), *(f"--{key}={value}" for key, value in arguments.items())]
         torchrun(command, params.training.processes)
         return

@@ -12,7 +12,7 @@ from pipeline.artifacts import Pool
 from pipeline.distillation.methods import ROSKD, ROSKD_RUN, RUNS, TITLES, teachers_of
 from pipeline.errors import UserError
 from pipeline.files import sha256_file, sha256_json
-from pipeline.params import Params, flatten
+from pipeline.params import TRAINING_MACHINE, Params, flatten
 
 POOLS: tuple[Pool, ...] = ("full", "subset")
 MACHINE_ONLY = (
@@ -20,11 +20,7 @@ MACHINE_ONLY = (
     "data.corrections",
     "data.workers",
     "data.medmnist.download",
-    "training.device",
-    "training.data_on_device",
-    "training.compile",
-    "training.launcher",
-    "training.processes",
+    *(f"training.{name}" for name in sorted(TRAINING_MACHINE)),
 )
 """Where things lie and what computes them; the data and the corrections count by their content instead."""
 

@@ -27,6 +27,11 @@ POLL = 0.5
 """Seconds between looks for an announcement, and at the processes."""
 
 
+def under_torchrun() -> bool:
+    """Whether torchrun has started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
 def torchrun(arguments: list[str], processes: int | None) -> None:
     """Run `python -m pipeline.stages` with `arguments` in `processes` processes on each machine (None: one per GPU).
 

@@ -14,21 +14,12 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.errors import UserError
-
-
-def rank() -> int:
-    """The number of this process, 0 for a process on its own."""
-    return int(os.environ.get("RANK", "0"))
+from pipeline.training.launch import under_torchrun
 
 
 def local_rank() -> int:
     """The number of this process on its machine: which of the GPUs is its own."""
     return int(os.environ.get("LOCAL_RANK", "0"))
-
-
-def under_torchrun() -> bool:
-    """Whether torchrun has started this process."""
-    return "TORCHELASTIC_RUN_ID" in os.environ
 
 
 class World:
@@ -37,7 +28,7 @@ class World:
     def __init__(self, device: torch.device) -> None:
         """Join the other processes, if torchrun has started any: nccl on GPUs, gloo on CPUs."""
         self.size = int(os.environ.get("WORLD_SIZE", "1")) if under_torchrun() else 1
-        self.rank = rank() if self.size > 1 else 0
+        self.rank = int(os.environ["RANK"]) if self.size > 1 else 0
         self._device = device
         if self.size > 1 and not dist.is_initialized():
             dist.init_process_group("nccl" if device.type == "cuda" else "gloo")

@@ -10,7 +10,8 @@ import torch
 
 from pipeline.errors import UserError
 from pipeline.training.feed import epoch_batches
-from pipeline.training.world import World, under_torchrun
+from pipeline.training.launch import under_torchrun
+from pipeline.training.world import World
 from tests.training.tiny import CPU, N, objective
 from tests.training.together import train
 
