@@ -19,7 +19,8 @@ from benchmarks.rows import Row
 from pipeline.data.sources.chestxray14 import CLASSES, NO_FINDING, TABLE, TEST_LIST
 from pipeline.data.workers import count_cores, share
 from pipeline.files import write_json
-from pipeline.params import Params, read_yaml
+from pipeline.params import Params
+from pipeline.params_file import read_yaml
 from pipeline.stages.preset import merge, read_preset
 
 ROOT = Path(__file__).parents[1]

@@ -1,17 +1,10 @@
-"""The typed tree of params.yaml: read once in a stage's `main`, validated at construction, frozen afterwards."""
+"""The typed tree of params.yaml: validated at construction, frozen afterwards."""
 
-import difflib
-from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
+from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
 
 from models.architectures import Architecture, Stem
-from pipeline.errors import UserError
-
-PARAMS_FILE = Path("params.yaml")
 
 Task = Literal["multiclass", "multilabel"]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
@@ -259,68 +252,6 @@ class Params(Section):
         if self.split.official and self.data.source == "table" and self.data.table.split is None:
             raise ValueError("split.official is true, but data.table.split names no column of the table")
         return self
-
-
-def read_yaml(path: Path) -> Any:
-    """Return the content of a YAML file as plain dicts and lists; raises UserError where it cannot be read."""
-    try:
-        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run from the repository's root") from None
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise UserError(f"{path}: cannot be read as YAML: {error}") from error
-
-
-def load(path: Path = PARAMS_FILE) -> Params:
-    """Read and validate params.yaml; raises UserError that lists every mistake."""
-    return validate(read_yaml(path), str(path))
-
-
-def validate(tree: Any, origin: str) -> Params:
-    """Return the typed parameters of a plain tree; `origin` names it in messages. Raises UserError."""
-    try:
-        return Params.model_validate(tree)
-    except ValidationError as error:
-        lines = [_explain(item) for item in error.errors()]
-        raise UserError("\n".join(f"{origin}: {line}" for line in lines)) from None
-
-
-def _explain(error: Any) -> str:
-    """One mistake as a sentence: parameter, value, what is allowed, what to do."""
-    location = [str(part) for part in error["loc"]]
-    name = ".".join(location) or "parameters"
-    if error["type"] == "extra_forbidden":
-        known = _fields(location[:-1])
-        near = difflib.get_close_matches(location[-1], known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-        return f"{name} is not a parameter; {hint}"
-    if error["type"] == "missing":
-        return f"{name} is missing; add it (the commented params.yaml of the repository shows every parameter)"
-    message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    if error["type"] == "value_error":
-        return message if name == "parameters" else f"{name}: {message}"
-    meaning = _description(location)
-    return f"{name} is {error['input']!r}: {message}" + (f" ({meaning})" if meaning else "")
-
-
-def _section(location: list[str]) -> type[BaseModel] | None:
-    model: type[BaseModel] | None = Params
-    for part in location:
-        field = model.model_fields.get(part) if model else None
-        annotation = field.annotation if field else None
-        model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
-    return model
-
-
-def _fields(location: list[str]) -> list[str]:
-    model = _section(location)
-    return list(model.model_fields) if model else []
-
-
-def _description(location: list[str]) -> str | None:
-    model = _section(location[:-1]) if location else None
-    field = model.model_fields.get(location[-1]) if model else None
-    return field.description if field else None
 
 
 def flatten(section: BaseModel, prefix: str = "") -> dict[str, Any]:

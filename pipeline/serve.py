@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from pipeline.errors import UserError
-from pipeline.params import load
+from pipeline.params_file import load
 from pipeline.server import HOST, require_free_port, supervise
 
 

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import params
+from pipeline import params_file
 from pipeline.errors import UserError
+from pipeline.params import flatten
 
-TREE = params.read_yaml(Path("params.yaml"))
+TREE = params_file.read_yaml(Path("params.yaml"))
 
 
 def changed(key: str, value: object) -> dict:
@@ -22,7 +23,7 @@ def changed(key: str, value: object) -> dict:
 
 
 def test_the_repositorys_params_are_valid_and_complete():
-    loaded = params.load()
+    loaded = params_file.load()
     assert loaded.distillation.tau == 0.5
     assert loaded.teachers.architectures == ("resnet18", "resnet34", "resnet50", "mobilenet_v2", "densenet121")
 
@@ -78,7 +79,7 @@ def test_the_repositorys_params_are_valid_and_complete():
 )
 def test_a_mistake_is_told_with_parameter_value_and_remedy(key, value, told):
     with pytest.raises(UserError) as error:
-        params.validate(changed(key, value), "params.yaml")
+        params_file.validate(changed(key, value), "params.yaml")
     assert told in str(error.value)
     assert str(error.value).startswith("params.yaml: ")
 
@@ -87,14 +88,14 @@ def test_a_missing_parameter_is_named():
     tree = copy.deepcopy(TREE)
     del tree["distillation"]["tau"]
     with pytest.raises(UserError, match=r"distillation\.tau is missing"):
-        params.validate(tree, "params.yaml")
+        params_file.validate(tree, "params.yaml")
 
 
 def test_all_mistakes_are_listed_at_once():
     tree = changed("distillation.tau", 0)
     tree["training"]["epochs"] = 0
     with pytest.raises(UserError) as error:
-        params.validate(tree, "params.yaml")
+        params_file.validate(tree, "params.yaml")
     assert len(str(error.value).splitlines()) == 2
 
 
@@ -103,16 +104,16 @@ def test_a_broken_file_is_told(tmp_path, content, told):
     path = tmp_path / "params.yaml"
     path.write_text(content)
     with pytest.raises(UserError, match=told):
-        params.load(path)
+        params_file.load(path)
 
 
 def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(UserError, match="no such file"):
-        params.load(tmp_path / "params.yaml")
+        params_file.load(tmp_path / "params.yaml")
 
 
 def test_flatten_gives_dotted_leaves():
-    flat = params.flatten(params.load())
+    flat = flatten(params_file.load())
     assert flat["distillation.weighting.per"] == "step"
     assert flat["seeds"] == (0,)
     assert not any(hasattr(value, "model_fields") for value in flat.values())

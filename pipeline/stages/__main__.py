@@ -8,7 +8,7 @@ import typer
 
 from models.errors import ModelError
 from pipeline.errors import UserError
-from pipeline.params import load
+from pipeline.params_file import load
 from pipeline.stages.running import run_stage
 from pipeline.training import launch
 

@@ -9,7 +9,8 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 from pipeline.errors import UserError
 from pipeline.files import write_text
-from pipeline.params import PARAMS_FILE, flatten, load, read_yaml, validate
+from pipeline.params import flatten
+from pipeline.params_file import PARAMS_FILE, load, read_yaml, validate
 from pipeline.stages.check import inspect
 
 PRESETS = Path("presets")

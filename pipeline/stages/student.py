@@ -3,32 +3,23 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
-
-from models.classifier import Classifier, load_weights, save_weights
+from models.classifier import load_weights, save_weights
 from models.registry import build
 from pipeline import artifacts, tracking
 from pipeline.artifacts import Pool
 from pipeline.data.prepared import read_membership
-from pipeline.distillation.methods import RUNS, STAGES, TITLES, Method, teachers_of
-from pipeline.distillation.objective import (
-    Distillation,
-    DistillationTerms,
-    Objective,
-    ReinforcedDistillation,
-    Supervised,
-    Teachers,
-)
+from pipeline.distillation.methods import RUNS, STAGES, TITLES, teachers_of
+from pipeline.distillation.objective import Teachers
 from pipeline.distillation.online import OnlineTeachers
-from pipeline.distillation.reinforced import SelectionPolicy
 from pipeline.distillation.soft_labels import SoftLabels
-from pipeline.distillation.weighting import StochasticWeights
+from pipeline.experiment.bench import Bench, decides, open_bench
+from pipeline.experiment.students import train_student
 from pipeline.files import replace_folder
 from pipeline.params import Params
 from pipeline.resume_folder import ResumeFolder
-from pipeline.stages.fitting import Bench, decides, open_bench
 from pipeline.stages.soft_labels import origins
-from pipeline.training.loop import Fitted, TrainingSet
+from pipeline.stages.telling import listeners
+from pipeline.training.loop import Fitted
 
 
 def run(params: Params, seed: int, stage: str) -> None:
@@ -57,21 +48,13 @@ def _decides(params: Params, seed: int, stage: str) -> list[object]:
 
 
 def _train(bench: Bench, name: str, folder: Path) -> None:
-    params, seed = bench.params, bench.seed
-    data = bench.training_set()
-    # all students of a seed start from the same weights and see the same batches: their comparison is paired
-    model = bench.network(params.student.architecture, params.student, "student")
+    params, seed, method = bench.params, bench.seed, RUNS[name]
+    answers = _answers(bench, method.pool, teachers_of(method, params.teachers.architectures)) if method.pool else None
+    members = read_membership() if method.unseen_only else {}
     with tracking.live_run(params, tracking.student(params, seed, name), active=bench.world.leads) as live:
         resume = folder / f"{name}.pt"
-        fitted = bench.train(
-            model,
-            data,
-            _objective(bench, RUNS[name], model, data),
-            title=f"{TITLES[name]}, seed {seed}",
-            run=live,
-            resume=resume,
-            warmup=params.smoothing.warmup,
-        )
+        told = listeners(bench, f"{TITLES[name]}, seed {seed}", live)
+        fitted = train_student(bench, method, answers, members, resume=resume, on_epoch=told)
         if bench.world.leads:
             unfinished = folder / f".{name}"
             _write(fitted, unfinished)
@@ -90,28 +73,6 @@ def _write(fitted: Fitted, folder: Path) -> None:
     fitted.history.write(folder / "history.csv")
 
 
-def _objective(bench: Bench, method: Method, model: Classifier, data: TrainingSet) -> Objective:
-    """The loss of one method."""
-    params, device, N = bench.params, bench.device, len(data.rows)
-    balance = bench.balance(data)
-    if method.pool is None:
-        return Supervised(params.task, balance)
-    teachers = teachers_of(method, params.teachers.architectures)
-    answers = _answers(bench, method.pool, teachers)
-    terms = DistillationTerms(params.task, balance, answers, params.distillation.tau, params.distillation.alpha)
-    if method.weighting == "reinforced":
-        size = model.num_features + len(bench.prepared.classes) + 2
-        policy = SelectionPolicy(
-            len(teachers), size, N, bench.seed, params.distillation.policy_lr, device, bench.world.total
-        )
-        return ReinforcedDistillation(terms, policy)
-    stochastic = None
-    if method.weighting == "stochastic":
-        stochastic = StochasticWeights(len(teachers), N, bench.seed, params.distillation.weighting)
-    unseen = _unseen(teachers, device) if method.unseen_only else None
-    return Distillation(terms, stochastic, unseen)
-
-
 def _answers(bench: Bench, pool: Pool, names: Sequence[str]) -> Teachers:
     """The teachers' stored answers, or the teachers themselves."""
     params, seed = bench.params, bench.seed
@@ -123,9 +84,3 @@ def _answers(bench: Bench, pool: Pool, names: Sequence[str]) -> Teachers:
     for name, network in zip(names, networks, strict=True):
         load_weights(network, artifacts.teacher_weights(seed, pool, name))
     return OnlineTeachers([network.to(bench.device) for network in networks], classes)
-
-
-def _unseen(teachers: tuple[str, ...], device: torch.device) -> torch.Tensor:
-    """Which training samples each teacher never saw, bool (K, N)."""
-    members = read_membership()
-    return torch.stack([torch.from_numpy(~members[name]) for name in teachers]).to(device)

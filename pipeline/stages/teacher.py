@@ -10,11 +10,12 @@ from models.classifier import save_weights
 from pipeline import artifacts, tracking
 from pipeline.artifacts import Pool
 from pipeline.data.prepared import read_membership
-from pipeline.distillation.objective import Supervised
+from pipeline.experiment.bench import Bench, decides, open_bench
+from pipeline.experiment.teachers import train_teacher
 from pipeline.files import replace_folder
 from pipeline.params import Params
 from pipeline.resume_folder import ResumeFolder
-from pipeline.stages.fitting import Bench, decides, open_bench
+from pipeline.stages.telling import listeners
 
 
 def run(params: Params, seed: int, pool: Pool) -> None:
@@ -33,18 +34,12 @@ def run(params: Params, seed: int, pool: Pool) -> None:
 
 def _train(bench: Bench, pool: Pool, architecture: Architecture, folder: Path) -> None:
     params = bench.params
-    data = bench.training_set(read_membership()[architecture] if pool == "subset" else None)
+    member = read_membership()[architecture] if pool == "subset" else None
     child = tracking.teacher(params, bench.seed, pool, architecture)
     with tracking.live_run(params, child, active=bench.world.leads) as live:
         resume = folder / f"{architecture}.pt"
-        fitted = bench.train(
-            bench.network(architecture, params.teachers, f"teacher {architecture}"),
-            data,
-            Supervised(params.task, bench.balance(data)),
-            title=f"teacher {architecture} ({pool}), seed {bench.seed}",
-            run=live,
-            resume=resume,
-        )
+        told = listeners(bench, f"teacher {architecture} ({pool}), seed {bench.seed}", live)
+        fitted = train_teacher(bench, architecture, member, resume=resume, on_epoch=told)
         if bench.world.leads:
             (folder / pool).mkdir(exist_ok=True)
             save_weights(fitted.last, folder / pool / f"{architecture}.safetensors")

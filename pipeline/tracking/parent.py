@@ -7,7 +7,7 @@ from urllib.parse import quote
 from pipeline import artifacts
 from pipeline.distillation.methods import ROSKD
 from pipeline.files import sha256_file, sha256_json
-from pipeline.params import PARAMS_FILE
+from pipeline.params_file import PARAMS_FILE
 from pipeline.tracking.records import Evaluation, headlines, values_hash
 from pipeline.tracking.runs import EVALUATION, NOTE, Child
 from pipeline.tracking.session import Point, Session

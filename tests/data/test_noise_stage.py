@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from pipeline import artifacts
 from pipeline.data.noise_summary import table
 from pipeline.labels import decode
-from pipeline.params import Params, read_yaml, validate
+from pipeline.params import Params
+from pipeline.params_file import read_yaml, validate
 from pipeline.stages import noise
 
 TREE = read_yaml(Path("params.yaml"))

@@ -9,11 +9,12 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
-from pipeline import artifacts, params
+from pipeline import artifacts, params_file
 from pipeline.data.sources import open_source
 from pipeline.data.splits import assign
 from pipeline.errors import UserError
 from pipeline.labels import encode
+from pipeline.params import Params
 from pipeline.stages import check, preset
 
 ROOT = Path.cwd()
@@ -44,9 +45,9 @@ def write_isic(root: Path) -> None:
     (root / "ISIC_2019_Training_Metadata.csv").write_text("\n".join(metadata) + "\n")
 
 
-def lay(name: str | None = "lesion-small", data: str | None = "my data") -> params.Params:
+def lay(name: str | None = "lesion-small", data: str | None = "my data") -> Params:
     preset.run(name, data)
-    return params.load()
+    return params_file.load()
 
 
 def refused(told: str, name: str | None = "lesion-small", data: str | None = "my data") -> None:
@@ -94,7 +95,7 @@ def test_presets_name_the_same_parameters_so_that_switching_leaves_nothing_behin
             for leaf in (keys(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}"})
         }
 
-    overlays = {path.stem: params.read_yaml(path) for path in (ROOT / "presets").glob("*.yaml")}
+    overlays = {path.stem: params_file.read_yaml(path) for path in (ROOT / "presets").glob("*.yaml")}
     assert set(overlays) == {
         "phantom", "phantom-chest", "lesion-small", "cardio-small", "paper-lesion", "paper-cardio", "medmnist",
         "own-images",
@@ -106,17 +107,19 @@ def test_the_phantom_preset_restores_the_default_byte_for_byte(workplace):
     original = (ROOT / "params.yaml").read_text()
     lay()
     preset.run("phantom-chest", str(ROOT / "pipeline/data/phantom.py"))
-    overlay = params.read_yaml(ROOT / "presets/phantom.yaml")
+    overlay = params_file.read_yaml(ROOT / "presets/phantom.yaml")
     document = YAML().load(original)
     preset.merge(document, overlay)
-    assert params.validate(params.read_yaml(ROOT / "params.yaml"), "") == params.validate(
+    assert params_file.validate(params_file.read_yaml(ROOT / "params.yaml"), "") == params_file.validate(
         YAML(typ="safe").load(original), ""
     )
     preset.run("phantom", str(ROOT / "pipeline/data/phantom.py"))
     restored = (
         Path("params.yaml").read_text().replace(str(ROOT / "pipeline/data/phantom.py"), "pipeline/data/phantom.py")
     )
-    assert params.read_yaml(Path("params.yaml")) | {"data": 0} == params.read_yaml(ROOT / "params.yaml") | {"data": 0}
+    assert params_file.read_yaml(Path("params.yaml")) | {"data": 0} == params_file.read_yaml(ROOT / "params.yaml") | {
+        "data": 0
+    }
     assert [line.split("#")[0].rstrip() for line in restored.splitlines()] == [
         line.split("#")[0].rstrip() for line in original.splitlines()
     ]
@@ -184,7 +187,7 @@ def test_corrections_that_do_not_fit_are_told(workplace, rows, told):
     refused(told)
 
 
-def of_split(loaded: params.Params, name: str) -> list[str]:
+def of_split(loaded: Params, name: str) -> list[str]:
     """The sample ids that check places in a split."""
     source = open_source(loaded)
     targets = encode(source.samples["label"], source.classes, "multiclass", origin="")

@@ -15,7 +15,8 @@ import pytest
 import models
 from pipeline import artifacts
 from pipeline.distillation.methods import RUNS
-from pipeline.params import Params, load
+from pipeline.params import Params
+from pipeline.params_file import load
 from pipeline.tracking.runs import POOLS
 
 REPOSITORY = Path(__file__).resolve().parents[2]

@@ -74,7 +74,7 @@ def test_a_killed_process_is_continued_without_repeating_points(finished, params
     code = f"""
         import os, sys
         from pipeline import tracking
-        from pipeline.params import load
+        from pipeline.params_file import load
         from pathlib import Path
         params = load(Path({str(REPOSITORY / "params.yaml")!r}))
         teachers = params.teachers.model_copy(update={{"architectures": ("resnet18", "densenet121")}})
@@ -178,7 +178,7 @@ def test_switched_off_it_imports_no_mlflow(finished, how):
         import sys
         from pathlib import Path
         from pipeline import tracking
-        from pipeline.params import load
+        from pipeline.params_file import load
         params = load(Path({str(REPOSITORY / "params.yaml")!r}))
         off = params.model_copy(update={{"tracking": params.tracking.model_copy(update={{"enabled": False}})}})
         used = off if {how!r} == "enabled" else params

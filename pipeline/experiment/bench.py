@@ -1,5 +1,6 @@
-"""What the teacher and the student stages share: from parameters and prepared data to one tracked training."""
+"""Everything that the trainings of one seed have in common: data, device, processes, schedule."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from models.architectures import Architecture
 from models.classifier import Classifier
 from models.inference import Images, predict
 from models.registry import build
-from pipeline import artifacts, tracking
+from pipeline import artifacts
 from pipeline.data.prepared import Prepared, load_prepared
 from pipeline.data.views import Views
 from pipeline.distillation.losses import Balance, balance_for
@@ -20,18 +21,19 @@ from pipeline.errors import UserError
 from pipeline.evaluation.metrics import epoch_metrics, primary_metric
 from pipeline.files import sha256_file
 from pipeline.params import TRAINING_MACHINE, Params, StudentParams, TeacherParams
-from pipeline.stages.orphan import ParentWatch
 from pipeline.training.device import autocast_dtype, pick_device
 from pipeline.training.feed import open_images
 from pipeline.training.loop import Fitted, Plan, TrainingSet, fit, seeded_model
-from pipeline.training.progress import Progress
 from pipeline.training.resume import ResumeFile
 from pipeline.training.world import World, local_rank
+
+OnEpoch = Callable[[int, dict[str, float]], None]
+"""Told of each epoch, from 1, and its `{"split/metric": value}`; may raise to end the training."""
 
 
 @dataclass(frozen=True)
 class Bench:
-    """Everything a stage's trainings have in common; `images` reads those of train and val onto the device."""
+    """What the trainings of one seed share; `images` reads those of train and val onto the device."""
 
     params: Params
     seed: int
@@ -81,29 +83,22 @@ class Bench:
         data: TrainingSet,
         objective: Objective,
         *,
-        title: str,
-        run: tracking.LiveRun,
         resume: Path,
+        on_epoch: OnEpoch,
         warmup: float | None = None,
     ) -> Fitted:
-        """Train, show progress, and tell the tracker of each epoch."""
+        """Train, or go on where the file `resume` says; `warmup` None keeps no running average."""
         primary = primary_metric(self.prepared.task)
-        progress = Progress(title, self.params.training.epochs, primary)
-        parents = ParentWatch()
-
-        def on_epoch(epoch: int, metrics: dict[str, float]) -> None:
-            if self.world.leads:
-                progress.on_epoch(epoch, metrics)
-                run.log_epoch(epoch, metrics)
-            parents.require_alive()
-
         plan = Plan(self.params.training, self.seed, self.validate, primary, warmup, on_epoch)
         return fit(model, data, objective, plan, self.device, ResumeFile(resume), self.world)
 
 
-def open_bench(params: Params, seed: int) -> Bench:
-    """Load the prepared data, pick the device, put the images there if they fit, and join the other processes."""
-    prepared, device = load_prepared(params.task), pick_device(params.training.device, local_rank())
+def open_bench(params: Params, seed: int, prepared: Prepared | None = None) -> Bench:
+    """Pick the device, put the images there if they fit, and join the other processes.
+
+    `prepared`: the data, by default that of the artefacts.
+    """
+    prepared, device = prepared or load_prepared(params.task), pick_device(params.training.device, local_rank())
     world = World(device)
     world.require_divisor(params.training.batch_size)
     if params.training.batch_norm == "sync" and device.type == "cpu":
