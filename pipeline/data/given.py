@@ -1,0 +1,45 @@
+"""The labels that are trained on: the published ones with injected noise, and a person's corrections over them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.data import noise
+from pipeline.data.corrections import correct, read_corrections
+from pipeline.data.noise_matrix import nominal
+from pipeline.params import Params
+
+
+@dataclass(frozen=True)
+class GivenLabels:
+    """`given`: trained on; `noisy`: before the corrections, both (N,) or (N, C); `corrected`: bool (N,).
+
+    `nominal` is the transition matrix that the noise was drawn from, None where the kind has none.
+    """
+
+    given: np.ndarray
+    noisy: np.ndarray
+    corrected: np.ndarray
+    nominal: np.ndarray | None
+
+
+def given_labels(
+    params: Params,
+    classes: Sequence[str],
+    sample_ids: np.ndarray,
+    split: np.ndarray,
+    published: np.ndarray,
+    images: np.ndarray,
+) -> GivenLabels:
+    """Return the labels of all samples; those of the test split stay as published.
+
+    `published`: (N,) or (N, C); `split`: str (N,); `images`: uint8 (N, H, W, channels), read for noise of kind
+    `instance` alone. Raises UserError for a matrix or a corrections file that does not fit the data.
+    """
+    matrix = nominal(params.noise, classes)
+    noisy = noise.corrupt(published, split != "test", len(classes), params.noise, transition=matrix, images=images)
+    path = Path(params.data.corrections)
+    given, corrected = correct(noisy, sample_ids, split, read_corrections(path, classes, params.task), path)
+    return GivenLabels(given, noisy, corrected, matrix)
