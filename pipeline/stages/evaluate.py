@@ -16,7 +16,8 @@ from pipeline.artifacts import Checkpoint, Pool
 from pipeline.data.prepared import Prepared, load_prepared
 from pipeline.distillation.methods import INGREDIENTS, ROSKD, ROSKD_RUN, RUNS
 from pipeline.evaluation.metrics import evaluate, tune_thresholds
-from pipeline.evaluation.statistics import METRICS, bootstrap_interval, draw, paired_bootstrap, resample
+from pipeline.evaluation.resampling import METRICS, draw_kinds, resample
+from pipeline.evaluation.statistics import bootstrap_interval, compare
 from pipeline.files import atomic
 from pipeline.params import Params, StudentParams, TeacherParams
 from pipeline.seeds import stream
@@ -28,11 +29,12 @@ POOLS: tuple[Pool, ...] = ("full", "subset")
 CHECKPOINTS: tuple[Checkpoint, ...] = ("last", "selected", "smoothed")
 
 Row = dict[str, Any]
-COMPARED = [(ROSKD, name) for name in RUNS] + [(one.method, one.without) for one in INGREDIENTS if one.method != ROSKD]
-"""RoS-KD against every other method, and each ingredient's own share."""
+COMPARED = (
+    [(ROSKD, name) for name in RUNS],
+    [(one.method, one.without) for one in INGREDIENTS if one.method != ROSKD],
+)
+"""Two families: RoS-KD against every other method, and the ingredients' own shares that are not among those."""
 
-Figures = dict[str, np.ndarray]
-"""{metric: (R + 1,)} of one method: the figure, then its resamples."""
 Logits = dict[str, np.ndarray]
 """{split: float32 (N, C)} of one network."""
 Students = dict[tuple[str, Checkpoint], dict[int, Logits]]
@@ -123,42 +125,34 @@ def _write_predictions(prepared: Prepared, students: Students) -> None:
 
 
 def _write_statistics(params: Params, prepared: Prepared, students: Students) -> None:
-    """RoS-KD against each baseline, and each method's interval: test groups are resampled, the seeds stay fixed."""
+    """The families of comparisons, from five seeds on with seeds resampled too, and each method's interval."""
     test = prepared.rows("test")
-    draws = draw(prepared.groups[test], len(params.seeds), stream(params.split.seed, "bootstrap", 0))
+    kinds = draw_kinds(prepared.groups[test], len(params.seeds), stream(params.split.seed, "bootstrap", 0))
+    fixed = kinds[0]
     figures = {
         key: resample(
             prepared.task,
             [by_seed[seed]["test"] for seed in params.seeds],
             prepared.targets("test"),
-            draws,
+            fixed,
             thresholds=_all_thresholds(params, prepared, by_seed),
         )
         for key, by_seed in students.items()
     }
+    main = {method: figures[method, "smoothed" if method == ROSKD else "last"] for method in (*RUNS, ROSKD)}
     _write_csv(
         artifacts.COMPARISONS,
-        [
-            {"method_a": first, "method_b": second, "metric": metric}
-            | asdict(paired_bootstrap(_main(figures, first)[metric], _main(figures, second)[metric], draws))
-            for first, second in COMPARED
-            for metric in METRICS
-        ],
+        [row for draws in kinds for family in COMPARED for row in compare(main, family, draws)],
     )
     _write_csv(
         artifacts.INTERVALS,
         [
             {"method": method, "checkpoint": checkpoint, "metric": metric}
-            | asdict(bootstrap_interval(values[metric], draws))
+            | asdict(bootstrap_interval(values[metric], fixed))
             for (method, checkpoint), values in figures.items()
             for metric in METRICS
         ],
     )
-
-
-def _main(figures: dict[tuple[str, Checkpoint], Figures], method: str) -> Figures:
-    """The figures of the weights a method stands for: the last epoch's, RoS-KD's smoothed ones."""
-    return figures[method, "smoothed" if method == ROSKD else "last"]
 
 
 def _all_thresholds(params: Params, prepared: Prepared, by_seed: dict[int, Logits]) -> list[np.ndarray] | None:

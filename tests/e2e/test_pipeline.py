@@ -77,7 +77,8 @@ def test_every_stage_ran_and_left_what_the_contract_names(finished):
     assert roskd.reset_index(drop=True).equals(smoothed.reset_index(drop=True))
     comparisons = pd.read_csv(artifacts / "metrics/comparisons.csv")
     assert list(comparisons) == [
-        "method_a", "method_b", "metric", "difference", "low", "high", "p_value", "n_groups", "n_seeds", "resampled",
+        "method_a", "method_b", "metric", "difference", "low", "high", "p_value", "p_holm", "n_groups", "n_seeds",
+        "resampled",
     ]  # fmt: skip
     assert set(RUNS) <= set(comparisons["method_b"])
     assert not (artifacts / "resume").exists() or not list((artifacts / "resume").iterdir())

@@ -1,80 +1,58 @@
-"""The paired bootstrap: closed forms, scikit-learn on repeated samples, and a small coverage simulation."""
+"""The paired bootstrap and Holm's correction: closed forms, hand-worked values, and a small coverage simulation."""
 
 import numpy as np
 import pytest
-from sklearn import metrics as sk
+from hypothesis import given
+from hypothesis import strategies as st
 
-from pipeline.evaluation import metrics, statistics
-from pipeline.evaluation.statistics import bootstrap_interval, draw, paired_bootstrap, resample
+from pipeline.evaluation import statistics
+from pipeline.evaluation.resampling import Draws, draw, draw_kinds, resample
+from pipeline.evaluation.statistics import bootstrap_interval, compare, holm, paired_bootstrap
+
+NAN = float("nan")
 
 
 def data(n: int = 300, signal: float = 1.0, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Logits, targets and groups of one to several images, with ties among the scores."""
+    """Logits, targets and groups of one to several images."""
     rng = np.random.default_rng(seed)
     targets = rng.choice(3, size=n, p=(0.2, 0.5, 0.3))
     logits = np.round(rng.normal(size=(n, 3)) + signal * np.eye(3)[targets], 1)
     return logits, targets, rng.integers(n // 2, size=n)
 
 
-def test_the_first_column_is_the_test_split_itself() -> None:
-    logits, targets, groups = data()
-    draws = draw(groups, 1, np.random.default_rng(0), resamples=3)
-    names = (*statistics.METRICS, "accuracy")
-    values = resample("multiclass", [logits], targets, draws, metrics=names)
-    table = metrics.evaluate("multiclass", logits, targets, ("a", "b", "c"))
-    overall = table[table["class"] == ""].set_index("metric")["value"]
-    for name in names:
-        assert values[name][0] == pytest.approx(overall[name], abs=1e-12), name
+def draws_of(resamples: int, n_seeds: int = 1) -> Draws:
+    return draw(np.arange(4), n_seeds, np.random.default_rng(0), resamples=resamples)
 
 
-def test_a_resample_equals_scikit_learn_on_repeated_samples() -> None:
-    logits, targets, groups = data()
-    draws = draw(groups, 1, np.random.default_rng(1), resamples=4)
-    values = resample("multiclass", [logits], targets, draws, metrics=(*statistics.METRICS, "accuracy"))
-    scores = metrics.probabilities("multiclass", logits)
-    for r in range(1, 5):
-        rows = np.repeat(np.arange(len(targets)), draws.counts[draws.group_of, r])
-        y, z = targets[rows], scores[rows]
-        predicted = z.argmax(axis=1)
-        p, recall, f1, _ = sk.precision_recall_fscore_support(y, predicted, average="macro")
-        expected = (p, recall, f1, sk.roc_auc_score(y, z, multi_class="ovr"), sk.accuracy_score(y, predicted))
-        assert [float(v[r]) for v in values.values()] == pytest.approx(list(map(float, expected)))
+@pytest.mark.parametrize(
+    ("p_values", "corrected"),
+    [
+        ([], []),
+        ([0.04], [0.04]),
+        # times 4, 3, 2, 1 in ascending order, .03 * 2 and .04 * 1: the last may not fall below .06
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
+        # times 3, 2, 1: .02 * 3 = .06, .025 * 2 = .05 rises to .06, .5 stays
+        ([0.5, 0.02, 0.025], [0.5, 0.06, 0.06]),
+        ([0.4, 0.6, 0.9], [1.0, 1.0, 1.0]),
+        ([0.02, 0.02, 0.02], [0.06, 0.06, 0.06]),
+        # two of four are undefined: a family of two
+        ([NAN, 0.03, NAN, 0.01], [NAN, 0.03, NAN, 0.02]),
+        ([NAN, NAN], [NAN, NAN]),
+    ],
+)
+def test_holm_by_hand(p_values: list[float], corrected: list[float]) -> None:
+    np.testing.assert_allclose(holm(p_values), corrected, atol=1e-12)
 
 
-def test_multilabel_uses_each_seeds_thresholds() -> None:
-    rng = np.random.default_rng(0)
-    targets = (rng.random((200, 2)) < 0.3).astype(np.float32)
-    runs = [rng.normal(size=(200, 2)) + targets for _ in range(2)]
-    thresholds = [np.array([0.6, 0.7]), np.array([0.4, 0.5])]
-    draws = draw(np.arange(200), 2, rng, resamples=1)
-    value = resample("multilabel", runs, targets, draws, metrics=["f1_macro"], thresholds=thresholds)["f1_macro"][0]
-    by_hand = [
-        sk.f1_score(targets, metrics.probabilities("multilabel", z) >= cut, average="macro")
-        for z, cut in zip(runs, thresholds, strict=True)
-    ]
-    assert value == pytest.approx(np.mean(by_hand))
-
-
-def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    logits, targets, groups = data()
-    draws = draw(groups, 1, np.random.default_rng(0), resamples=20)
-    whole = resample("multiclass", [logits], targets, draws)
-    monkeypatch.setattr(statistics, "CELLS", 7 * 300)
-    parts = resample("multiclass", [logits], targets, draws)
-    for metric in whole:
-        np.testing.assert_array_equal(whole[metric], parts[metric])
-
-
-def test_groups_stay_together_and_their_number_is_kept() -> None:
-    groups = np.array(["p7", "p2", "p7", "p9", "p2", "p7"])
-    draws = draw(groups, 1, np.random.default_rng(0), resamples=50)
-    assert draws.counts.shape == (3, 51)
-    assert (draws.counts.sum(axis=0) == 3).all()
-    assert (draws.counts[:, 0] == 1).all()
-    weights = draws.counts[draws.group_of]
-    assert (weights[0] == weights[2]).all()
-    assert (weights[0] == weights[5]).all()
-    assert (weights[1] == weights[4]).all()
+@given(st.lists(st.floats(0.001, 1), min_size=1, max_size=12))
+def test_holm_lies_between_no_correction_and_bonferroni_and_keeps_the_order(p_values: list[float]) -> None:
+    values = np.array(p_values)
+    corrected = holm(values)
+    assert (corrected >= values).all()
+    assert (corrected <= np.minimum(1, values * len(values)) + 1e-12).all()
+    assert corrected.min() == min(1, values.min() * len(values))
+    assert (np.diff(corrected[np.argsort(values)]) >= 0).all()
+    np.testing.assert_array_equal(holm(values[::-1]), corrected[::-1])
 
 
 def test_identical_methods_do_not_differ() -> None:
@@ -96,6 +74,37 @@ def test_the_comparison_is_antisymmetric_and_sees_a_plain_difference() -> None:
     assert forward.p_value == pytest.approx(2 / 200)
     assert backward.difference == -forward.difference
     assert (backward.low, backward.high) == pytest.approx((-forward.high, -forward.low))
+
+
+def with_share_below(differences: int, resamples: int = 99) -> np.ndarray:
+    """Figures of a method, difference 1, of whose resamples `differences` lie below 0 and the others above."""
+    return np.array([1.0] + [-1.0] * differences + [1.0] * (resamples - differences))[:, None]
+
+
+def test_the_pairs_of_a_metric_are_one_family() -> None:
+    draws = draws_of(99)
+    zero = np.zeros((100, 1))
+    # p-values 2 (k + 1) / 100: of f1 .02, .06, .04, of auroc 1 (never different), .02, undefined
+    undefined = np.full((100, 1), NAN)
+    figures = {
+        "ours": {"f1": zero, "auroc": zero},
+        "a": {"f1": -with_share_below(0), "auroc": zero},
+        "b": {"f1": -with_share_below(2), "auroc": -with_share_below(0)},
+        "c": {"f1": -with_share_below(1), "auroc": undefined},
+    }
+    rows = compare(figures, [("ours", name) for name in "abc"], draws)
+    assert list(rows[0]) == [
+        "method_a", "method_b", "metric", "difference", "low", "high", "p_value", "p_holm", "n_groups", "n_seeds",
+        "resampled",
+    ]  # fmt: skip
+    assert [(r["method_a"], r["method_b"], r["metric"]) for r in rows] == [
+        ("ours", name, metric) for metric in ("f1", "auroc") for name in "abc"
+    ]
+    assert [r["difference"] for r in rows[:3]] == [1, 1, 1]
+    np.testing.assert_allclose([r["p_value"] for r in rows], [0.02, 0.06, 0.04, 1, 0.02, NAN])
+    np.testing.assert_allclose([r["p_holm"] for r in rows], [0.06, 0.08, 0.08, 1, 0.04, NAN])
+    assert {(r["n_groups"], r["n_seeds"], r["resampled"]) for r in rows} == {(4, 1, "groups")}
+    assert compare(figures, [], draws) == []
 
 
 def test_interval_of_an_accuracy_has_its_binomial_width() -> None:
@@ -125,65 +134,51 @@ def test_images_of_a_patient_widen_the_interval() -> None:
     assert widths[1] / widths[0] == pytest.approx(2, rel=0.1)
 
 
-def test_seeds_are_averaged_and_resampled_only_from_five_on() -> None:
-    runs, targets, groups = [data(seed=s)[0] for s in range(5)], data()[1], data()[2]
-    fixed = draw(groups, 5, np.random.default_rng(0), resamples=300)
-    both = draw(groups, 5, np.random.default_rng(0), resamples=300, resample_seeds=True)
-    singles = [
-        resample("multiclass", [z], targets, draw(groups, 1, np.random.default_rng(0), resamples=1))["f1_macro"][0]
-        for z in runs
-    ]
-    intervals = [
-        bootstrap_interval(resample("multiclass", runs, targets, draws)["f1_macro"], draws) for draws in (fixed, both)
-    ]
-    assert [i.value for i in intervals] == pytest.approx([np.mean(singles)] * 2)
-    assert [i.n_seeds for i in intervals] == [5, 5]
-    assert intervals[1].high - intervals[1].low > intervals[0].high - intervals[0].low
-    assert both.resampled == "groups+seeds"
-    with pytest.raises(ValueError, match="at least 5 seeds, there are 3"):
-        draw(groups, 3, np.random.default_rng(0), resample_seeds=True)
-
-
-def test_a_class_missing_from_a_resample_is_left_out_of_its_mean() -> None:
-    # class 1 has one patient of six, so about a third of the resamples miss it
-    targets = np.array([0, 0, 0, 0, 0, 1])
-    logits = np.eye(2)[targets]
-    draws = draw(np.arange(6), 1, np.random.default_rng(0), resamples=60)
-    missing = draws.counts[5] == 0
-    values = resample("multiclass", [logits], targets, draws)
-    assert 10 < missing.sum() < 35
-    assert (values["f1_macro"] == 1).all()
-    assert np.isnan(values["auroc_macro"][missing]).all()
-    assert (values["auroc_macro"][~missing] == 1).all()
-    assert bootstrap_interval(values["auroc_macro"], draws).low == 1
+def test_drawn_seeds_widen_the_interval_by_their_spread() -> None:
+    # no group to speak of: figures 1 to 5 of five seeds, whose mean has the bootstrap variance 2 / 5
+    fixed, both = draw_kinds(np.arange(4), 5, np.random.default_rng(0), resamples=4000)
+    values = np.tile([1.0, 2, 3, 4, 5], (4001, 1))
+    assert bootstrap_interval(values, fixed) == statistics.Interval(3, 3, 3, 4, 5)
+    interval = bootstrap_interval(values, both)
+    assert (interval.value, interval.n_seeds) == (3, 5)
+    assert interval.high - interval.low == pytest.approx(2 * 1.96 * np.sqrt(2 / 5), abs=0.21)  # in steps of 0.2
 
 
 def test_an_undefined_metric_stays_undefined() -> None:
     draws = draw(np.arange(4), 1, np.random.default_rng(0), resamples=9)
     values = resample("multiclass", [np.eye(2)[[0, 0, 1, 0]]], np.zeros(4, dtype=np.int64), draws)["auroc_macro"]
     result = paired_bootstrap(values, values, draws)
-    assert np.isnan([result.difference, result.low, result.high, result.p_value]).all()
+    assert np.isnan([result.difference, result.low, result.high, result.p_value, result.p_holm]).all()
 
 
-def test_same_generator_same_draws() -> None:
-    groups = data()[2]
-    first, second = (draw(groups, 1, np.random.default_rng(3), resamples=5) for _ in range(2))
-    np.testing.assert_array_equal(first.counts, second.counts)
-    assert not (first.counts[:, 1] == draw(groups, 1, np.random.default_rng(4), resamples=5).counts[:, 1]).all()
+def test_resamples_that_leave_a_metric_undefined_are_left_out_of_the_interval() -> None:
+    values = np.array([0.5, NAN, 0.25, 0.25, NAN])[:, None]
+    assert bootstrap_interval(values, draws_of(4)) == statistics.Interval(0.5, 0.25, 0.25, 4, 1)
 
 
-def test_intervals_cover_the_true_difference() -> None:
-    # two methods right on 80 % and 70 % of patients, three images each: the interval holds 0.1 in about 95 % of trials
+def covered(trials: int, images: int) -> tuple[float, float]:
+    """Of two methods, right on 80 and 70 % of patients with `images` images each, how often the interval holds 0.1.
+
+    Resampled are patients, and, for the second figure, images as if each were a patient.
+    """
     rng = np.random.default_rng(0)
-    covered = 0
-    for _ in range(100):
-        right = np.repeat(rng.random((120, 2)) < (0.8, 0.7), 3, axis=0)
-        targets = np.zeros(360, dtype=np.int64)
-        draws = draw(np.arange(360) // 3, 1, rng, resamples=200)
-        a, b = (
-            resample("multiclass", [np.eye(2)[1 - right[:, m].astype(int)]], targets, draws, metrics=["accuracy"])
-            for m in range(2)
-        )
-        result = paired_bootstrap(a["accuracy"], b["accuracy"], draws)
-        covered += result.low <= 0.1 <= result.high
-    assert 88 <= covered <= 100
+    held = np.zeros(2)
+    patients = np.arange(120 * images) // images
+    targets = np.zeros(len(patients), dtype=np.int64)
+    for _ in range(trials):
+        wrong = np.repeat(rng.random((120, 2)) >= (0.8, 0.7), images, axis=0).astype(int)
+        for i, groups in enumerate((patients, np.arange(len(patients)))):
+            draws = draw(groups, 1, rng, resamples=200)
+            a, b = (
+                resample("multiclass", [np.eye(2)[wrong[:, m]]], targets, draws, metrics=["accuracy"])["accuracy"]
+                for m in range(2)
+            )
+            result = paired_bootstrap(a, b, draws)
+            held[i] += result.low <= 0.1 <= result.high
+    return held[0] / trials, held[1] / trials
+
+
+def test_intervals_cover_the_true_difference_and_would_not_without_groups() -> None:
+    of_patients, of_images = covered(trials=400, images=4)
+    assert 0.91 < of_patients < 0.98
+    assert of_images < 0.80, "four alike images of a patient halve an interval that takes them for four patients"
