@@ -76,6 +76,20 @@ def test_the_comparison_is_antisymmetric_and_sees_a_plain_difference() -> None:
     assert (backward.low, backward.high) == pytest.approx((-forward.high, -forward.low))
 
 
+def test_bounds_leave_a_fortieth_of_the_figures_on_either_side() -> None:
+    # 39 resamples and the figure itself: one in 40 may lie below the lower bound, one above the upper
+    values = np.concatenate([[20.0], np.random.default_rng(0).permutation(np.arange(1.0, 40))])[:, None]
+    interval = bootstrap_interval(values, draws_of(39))
+    assert (interval.low, interval.value, interval.high) == pytest.approx((1, 20, 39))
+
+
+@pytest.mark.parametrize(("below", "p_value", "shown"), [(0, 0.01, True), (4, 0.05, True), (5, 0.06, False)])
+def test_the_interval_excludes_zero_where_the_p_value_is_at_most_one_in_twenty(below, p_value, shown) -> None:
+    found = paired_bootstrap(with_share_below(below, 199), np.zeros((200, 1)), draws_of(199))
+    assert found.p_value == pytest.approx(p_value)
+    assert (found.low > 0) == shown
+
+
 def with_share_below(differences: int, resamples: int = 99) -> np.ndarray:
     """Figures of a method, difference 1, of whose resamples `differences` lie below 0 and the others above."""
     return np.array([1.0] + [-1.0] * differences + [1.0] * (resamples - differences))[:, None]
