@@ -5,6 +5,7 @@ pinned memory and copies them on a stream of its own while the device works. A C
 that takes less than a thousandth of a step.
 """
 
+import math
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -28,16 +29,15 @@ COPIED_AT_ONCE = 512
 
 
 def epoch_batches(num_samples: int, batch_size: int, seed: int, epoch: int, world: int = 1) -> list[np.ndarray]:
-    """An epoch's batches: a permutation cut into pieces.
+    """An epoch's batches: a permutation in as few pieces as `batch_size` allows, as equal as can be.
 
-    A last piece with less than two samples for each of `world` processes joins its neighbour: BatchNorm cannot train
-    on a single sample.
+    A small last batch would make deep networks diverge: at 32 px the last maps have one pixel, and BatchNorm over two
+    samples gave ResNet-50 gradients of norm 10^9 where 270 is usual. Each of `world` processes has two samples of a
+    batch at least, as long as there are so many.
     """
     permutation = stream(seed, "batch order", epoch).permutation(num_samples)
-    cuts = np.arange(batch_size, num_samples, batch_size)
-    if len(cuts) and num_samples - cuts[-1] < 2 * world:
-        cuts = cuts[:-1]
-    return np.split(permutation, cuts)
+    pieces = min(math.ceil(num_samples / batch_size), num_samples // (2 * world))
+    return np.array_split(permutation, max(1, pieces))
 
 
 def share(batches: Sequence[np.ndarray], rank: int, world: int) -> list[np.ndarray]:
