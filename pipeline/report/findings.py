@@ -23,11 +23,15 @@ GROUP_WORDS = {"isic2019": ("lesion", "lesions"), "chestxray14": ("patient", "pa
 
 @dataclass(frozen=True)
 class Difference:
-    """Difference of a figure between two methods, first minus second; NaN bounds where no interval was computed."""
+    """Difference of a figure between two methods, first minus second; NaN bounds where no interval was computed.
+
+    `p_holm` is its p-value after Holm's correction, NaN where there is none.
+    """
 
     value: float
     low: float = np.nan
     high: float = np.nan
+    p_holm: float = np.nan
 
     @property
     def verdict(self) -> str:
@@ -64,17 +68,17 @@ def number(mean: float, sd: float = np.nan, *, separator: str = " ± ") -> str:
 def difference(results: Results, method: str, other: str, metric: str) -> Difference | None:
     """Return `method` minus `other` on the test split; None if either has no such figure.
 
-    The interval comes from metrics/comparisons.csv, whichever way round the pair stands there; a pair that was not
-    compared has the bare difference of the means over seeds.
+    The interval comes from metrics/comparisons.csv, whichever way round the pair stands there, with seeds resampled
+    if they were; a pair that was not compared has the bare difference of the means over seeds.
     """
-    table = results.comparisons
+    table = results.compared
     for first, second, sign in ((method, other, 1), (other, method, -1)):
         rows = table.loc[
             (table["method_a"] == first) & (table["method_b"] == second) & (table["metric"] == metric)
         ].to_dict("records")
         if rows:
             value, low, high = (sign * float(rows[0][name]) for name in ("difference", "low", "high"))
-            return Difference(value, min(low, high), max(low, high))
+            return Difference(value, min(low, high), max(low, high), float(rows[0]["p_holm"]))
     if not {method, other} <= set(results.methods):
         return None
     return Difference(results.figure(method, metric).mean - results.figure(other, metric).mean)
@@ -138,20 +142,27 @@ def views_sentence(results: Results) -> str:
 
 
 def resampling_sentence(results: Results) -> str:
-    """Return what the intervals speak about."""
-    if results.comparisons.empty:
+    """Return what the intervals speak about, and which numbers are corrected for how many comparisons."""
+    if results.compared.empty:
         return "No intervals were computed, so no difference is shown."
-    row = results.comparisons.iloc[0]
+    row = results.compared.iloc[0]
     scope = (
-        "groups and seeds resampled: the intervals speak about new patients and new runs"
+        "groups and seeds resampled: the intervals speak about new patients and new runs; comparisons.csv also holds "
+        "those with seeds fixed"
         if row["resampled"] == "groups+seeds"
         else "seeds fixed: the intervals speak about new patients, not about new training runs"
     )
     return (
         f"Differences are RoS-KD minus the method; 95 % intervals from a paired bootstrap over {row['n_groups']} test "
         f"{groups_word(results.params)} ({scope}). Higher or lower: the interval excludes 0, otherwise a "
-        f"difference is not shown. Not corrected for the number of comparisons."
+        f"difference is not shown. Intervals are not corrected for the number of comparisons; the p-values in "
+        f"comparisons.csv and index.html are, after Holm, within the family of {family_size(results)} comparisons."
     )
+
+
+def family_size(results: Results) -> int:
+    """Return with how many methods RoS-KD was compared: the family that its p-values are corrected in."""
+    return int(results.compared.loc[results.compared["method_a"] == ROSKD, "method_b"].nunique())
 
 
 def rank_sentence(results: Results, metric: str) -> str:

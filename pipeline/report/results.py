@@ -21,7 +21,7 @@ DATA_FIELDS = (
     "sha256",
 )  # fmt: skip
 NOISE_FIELDS = ("kind", "realised", "corrected", "classes", "nominal")
-NUMBERS = ("value", "difference", "low", "high", "p_value")
+NUMBERS = ("value", "difference", "low", "high", "p_value", "p_holm")
 HISTORY = ["epoch", "split", "metric", "value"]
 
 
@@ -66,6 +66,12 @@ class Results:
     def seeds(self) -> list[int]:
         """The seeds that were measured."""
         return sorted(set(map(int, self.students["seed"])))
+
+    @property
+    def compared(self) -> pd.DataFrame:
+        """The comparisons that are shown: with seeds resampled too where that was done, the stronger claim."""
+        both = self.comparisons["resampled"] == "groups+seeds"
+        return self.comparisons.loc[both] if both.any() else self.comparisons
 
     @property
     def images(self) -> np.ndarray | None:
@@ -141,14 +147,14 @@ def load(params: Params, root: Path = artifacts.ROOT) -> Results:
     }
     data = _json(root, artifacts.DATA_REPORT, DATA_FIELDS)
     teacher_columns = ["seed", "pool", "architecture", "split", "metric", "class", "value"]
-    pair_columns = ["method_a", "method_b", "metric", "difference", "low", "high", "p_value", "n_groups", "n_seeds"]
+    pair_columns = ["method_a", "method_b", "metric", "difference", "low", "high", "p_value", "p_holm"]
     return Results(
         params=params,
         root=root,
         classes=tuple(data["classes"]),
         students=_read(_needed(root, artifacts.STUDENT_METRICS)),
         teachers=_optional(root, artifacts.TEACHER_METRICS, teacher_columns),
-        comparisons=_optional(root, artifacts.COMPARISONS, [*pair_columns, "resampled"]),
+        comparisons=_optional(root, artifacts.COMPARISONS, [*pair_columns, "n_groups", "n_seeds", "resampled"]),
         intervals=_optional(root, artifacts.INTERVALS, ["method", "checkpoint", "metric", "value", "low", "high"]),
         samples=_samples(root),
         data=data,

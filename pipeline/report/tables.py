@@ -10,6 +10,7 @@ from pipeline.params import Task, flatten
 from pipeline.report.findings import (
     COLUMNS,
     TABLE_COLUMNS,
+    Difference,
     difference,
     number,
     paper_figures,
@@ -57,12 +58,12 @@ def _is_best(means: dict[str, float], method: str, lowest: bool) -> bool:
 
 
 def differences(results: Results) -> list[Row]:
-    """RoS-KD minus every other method, with a verdict for each metric."""
+    """RoS-KD minus every other method: for each metric the difference, a verdict and the corrected p-value."""
     rows = []
     for method in results.methods:
         found = [difference(results, ROSKD, method, metric) for metric in COMPARED]
         if method != ROSKD and any(found):
-            cells = [text for one in found for text in ((one.text, one.verdict) if one else ("", ""))]
+            cells = [text for one in found for text in (_shown(one) if one else ("", "", ""))]
             rows.append(Row(TITLES[method], cells))
     return rows
 
@@ -73,9 +74,13 @@ def ingredients(results: Results) -> list[Row]:
     for one in INGREDIENTS:
         found = [difference(results, one.method, one.without, metric) for metric in COMPARED]
         cells = [f"{TITLES[one.method]} minus {TITLES[one.without]}"]
-        cells += [text for d in found for text in ((d.text, d.verdict) if d else ("not measured", ""))]
+        cells += [text for d in found for text in (_shown(d) if d else ("not measured", "", ""))]
         rows.append(Row(one.title, cells))
     return rows
+
+
+def _shown(one: Difference) -> tuple[str, str, str]:
+    return one.text, one.verdict, number(one.p_holm)
 
 
 def further(results: Results) -> list[Row]:

@@ -100,11 +100,24 @@ def test_best_figures_are_bold_and_equal_ones_alike(make_run) -> None:
 
 def test_ingredients_with_their_verdicts(make_run) -> None:
     rows = tables.ingredients(load(*make_run()))
-    assert [row.cells[1:3] for row in rows] == [
-        ["-0.080 [-0.150, -0.010]", "lower"],
-        ["-0.020", "untested"],
-        ["+0.050 [-0.020, +0.120]", "not shown"],
+    assert [row.cells[1:4] for row in rows] == [
+        ["-0.080 [-0.150, -0.010]", "lower", "0.030"],
+        ["-0.020", "untested", ""],
+        ["+0.050 [-0.020, +0.120]", "not shown", "0.300"],
     ]
+
+
+def test_differences_with_corrected_p_values(make_run) -> None:
+    params, root = make_run()
+    rows = {row.head: row.cells for row in tables.differences(load(params, root))}
+    assert rows["Baseline I (no teacher)"] == ["+0.150 [+0.050, +0.250]", "higher", "0.012"] * 2
+    assert rows["Baseline III (equal weights, all data)"] == ["-0.050 [-0.090, -0.010]", "lower", "0.040"] * 2
+    assert rows["Baseline III, RoS-KD's teachers"] == ["+0.030", "untested", ""] * 2
+    build(params, root)
+    text = visible((root / "report/index.html").read_text(encoding="utf-8"))
+    assert "RoS-KD minus F1 RoS-KD is p (Holm) AUROC RoS-KD is p (Holm)" in text
+    assert "Baseline I (no teacher) +0.150 [+0.050, +0.250] higher 0.012 +0.150 [+0.050, +0.250] higher 0.012" in text
+    assert "that of RoS-KD within the 3 comparisons above, the others within a family of their own." in text
 
 
 def test_confusion_counts(make_run) -> None:

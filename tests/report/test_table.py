@@ -1,5 +1,6 @@
 """The terminal table: what stands in it, how wide it is, and what it claims."""
 
+import pandas as pd
 import pytest
 
 from pipeline import artifacts
@@ -48,7 +49,34 @@ def test_the_table_says_where_roskd_loses_and_what_is_not_shown(make_run) -> Non
     assert "Highest F1: Baseline III (equal weights, all data), 0.700; RoS-KD has 0.650, place 2 of 5." in flat
     assert "4 images of 2 lesions" in flat
     assert "16.7% of 6 training images changed" in flat
-    assert "seeds fixed" in flat
+    assert "seeds fixed: the intervals speak about new patients, not about new training runs" in flat
+    assert "Intervals are not corrected for the number of comparisons" in flat
+    assert "p-values in comparisons.csv and index.html are, after Holm, within the family of 3 comparisons." in flat
+
+
+def test_with_seeds_resampled_too_the_stronger_claim_is_shown(make_run) -> None:
+    results = load(*make_run(seeds=[0, 1, 2, 3, 4]))
+    assert set(results.comparisons["resampled"]) == {"groups", "groups+seeds"}
+    found = difference(results, "roskd", "baseline_1", "f1_macro")
+    assert found == Difference(0.15, pytest.approx(-0.05), pytest.approx(0.35), pytest.approx(0.112))
+    text = terminal_table(results)
+    assert line(text, "Baseline I (", 1).split()[-3:] == ["+0.350]", "not", "shown"]
+    flat = " ".join(text.split())
+    assert "new patients and new runs; comparisons.csv also holds those with seeds fixed" in flat
+    assert "within the family of 3 comparisons." in flat
+    assert max(map(len, text.splitlines())) <= 110
+
+
+def test_the_longest_differences_stay_within_the_width(make_run) -> None:
+    params, root = make_run()
+    path = located(root, artifacts.COMPARISONS)
+    table = pd.read_csv(path)
+    table.loc[table["method_b"] == "baseline_3", ["low", "high"]] = [-0.09, 0.01]
+    table.to_csv(path, index=False)
+    rows = terminal_table(load(params, root)).splitlines()
+    (widest,) = [row for row in rows if row.startswith("Baseline III (equal weights, all data)  -0.050")]
+    assert widest.endswith("-0.050 [-0.090, +0.010]  not shown")
+    assert len(widest) <= 110
 
 
 def test_without_comparisons_no_difference_is_claimed(make_run) -> None:
@@ -69,7 +97,7 @@ def test_verdicts(low: float, high: float, verdict: str) -> None:
 
 def test_a_pair_is_found_either_way_round(make_run) -> None:
     results = load(*make_run())
-    assert difference(results, "baseline_3_same", "baseline_3", "f1_macro") == Difference(-0.08, -0.15, -0.01)
+    assert difference(results, "baseline_3_same", "baseline_3", "f1_macro") == Difference(-0.08, -0.15, -0.01, 0.03)
     bare = difference(results, "baseline_5", "baseline_3_same", "f1_macro")
     assert bare is not None
     assert bare.value == pytest.approx(-0.02)
