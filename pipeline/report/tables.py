@@ -120,10 +120,12 @@ def teachers(results: Results) -> list[Row]:
 
 
 def parameters(results: Results) -> list[tuple[str, list[tuple[str, str]]]]:
-    """All parameters by section of params.yaml."""
+    """All parameters by section of params.yaml but `study`, which no run of the pipeline reads."""
     sections: dict[str, list[tuple[str, str]]] = {}
     for name, value in flatten(results.params).items():
         section, _, key = name.partition(".")
+        if section == "study":
+            continue
         text = ", ".join(map(str, value)) if isinstance(value, tuple) else value
         text = text if isinstance(text, str) else json.dumps(text)
         sections.setdefault(section if key else "general", []).append((key or name, text))

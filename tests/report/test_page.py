@@ -107,6 +107,12 @@ def test_ingredients_with_their_verdicts(make_run) -> None:
     ]
 
 
+def test_parameters_of_studies_are_not_those_of_this_run(make_run) -> None:
+    sections = dict(tables.parameters(load(*make_run())))
+    assert "study" not in sections
+    assert ("weighting.concentration", "1.0") in sections["distillation"]
+
+
 def test_differences_with_corrected_p_values(make_run) -> None:
     params, root = make_run()
     rows = {row.head: row.cells for row in tables.differences(load(params, root))}
