@@ -39,7 +39,7 @@ format: $(READY) ## format the code
 	ruff format .
 	ruff check --fix .
 
-bench: $(READY) ## run the benchmarks; BENCH=name runs one row (overhead, a whole make repro, only so)
+bench: $(READY) ## run the benchmarks; BENCH=name runs one row (overhead and coverage only so)
 	python -m benchmarks $(BENCH)
 
 ui: $(READY) ## compare runs in MLflow

@@ -21,8 +21,9 @@ BENCHMARKS = (
 )
 """What BENCH= takes, and all that runs without it: modules of this folder, imported when they run, since those that
 fork should not load torch."""
-ONLY_NAMED = ("overhead",)
-"""What runs only when BENCH= names it: it takes as long as a whole `make repro`."""
+ONLY_NAMED = ("overhead", "coverage")
+"""What runs only when BENCH= names it: `overhead` takes as long as a whole `make repro`; `coverage`, minutes of
+simulated tests, comes out the same on every machine."""
 
 
 def main(names: list[str]) -> int:

@@ -85,11 +85,11 @@ def keep(rows: list[Row]) -> Path:
 def table(rows: list[Row]) -> str:
     """The rows as aligned text."""
     width = max([16, *(len(row.name) for row in rows)])
-    lines = [f"{'row':<{width}}{'median':>9}{'low to high':>20}  {'target':<14}{'met':<5}{'n':>3}  what"]
+    lines = [f"{'row':<{width}}{'median':>9}{'low to high':>20}  {'target':<14}{'met':<5}{'n':>4}  what"]
     for row in rows:
         interval = f"[{row.low:.3f}, {row.high:.3f}]"
         met = "yes" if row.met else "no"
         lines.append(
-            f"{row.name:<{width}}{row.median:>9.3f}{interval:>20}  {row.target:<14}{met:<5}{row.n:>3}  {row.what}"
+            f"{row.name:<{width}}{row.median:>9.3f}{interval:>20}  {row.target:<14}{met:<5}{row.n:>4}  {row.what}"
         )
     return "\n".join(lines)
