@@ -30,6 +30,8 @@ TABLE = ROOT / "report/table.txt"
 ONNX = ROOT / "onnx/student.onnx"
 ONNX_META = ROOT / "onnx/student.json"
 RESUME = ROOT / "resume"
+STORE = ROOT / "store"
+STUDIES = ROOT / "studies"
 
 
 def teacher_weights(seed: int, pool: Pool, architecture: str) -> Path:

@@ -2,20 +2,13 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
+from pydantic import BaseModel, Field, Strict, model_validator
 
 from models.architectures import Architecture, Stem
+from pipeline.params_base import Fraction, Names, Section, Seed
+from pipeline.params_study import StudyParams
 
 Task = Literal["multiclass", "multilabel"]
-Seed = Annotated[int, Field(ge=0, lt=2**31)]
-Names = Annotated[tuple[str, ...], Strict(False)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-
-
-class Section(BaseModel):
-    """A frozen section of params.yaml that refuses unknown keys and silent conversions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class PhantomParams(Section):
@@ -171,6 +164,14 @@ class TrainingParams(Section):
 
 TRAINING_MACHINE = {"device", "data_on_device", "compile", "launcher", "processes"}
 """Parameters of `training` that say what computes, not what is computed."""
+MACHINE = {
+    "data.path",
+    "data.corrections",
+    "data.workers",
+    "data.medmnist.download",
+    *(f"training.{name}" for name in TRAINING_MACHINE),
+}
+"""Where things lie and what computes them; the data and the corrections count by their content instead."""
 
 
 class WeightingParams(Section):
@@ -234,6 +235,7 @@ class Params(Section):
     distillation: DistillationParams
     smoothing: SmoothingParams
     tracking: TrackingParams
+    study: StudyParams
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
@@ -261,3 +263,12 @@ def flatten(section: BaseModel, prefix: str = "") -> dict[str, Any]:
         value = getattr(section, name)
         flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, BaseModel) else {f"{prefix}{name}": value}
     return flat
+
+
+def decisive(params: Params) -> dict[str, Any]:
+    """Return the leaves that say what is computed: without paths, machines, the tracker and studies."""
+    return {
+        name: value
+        for name, value in flatten(params).items()
+        if name not in MACHINE and not name.startswith(("tracking.", "study."))
+    }

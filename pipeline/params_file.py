@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
@@ -58,12 +58,18 @@ def _explain(error: Any) -> str:
 
 
 def _section(location: list[str]) -> type[BaseModel] | None:
-    model: type[BaseModel] | None = Params
+    kind: Any = Params
     for part in location:
-        field = model.model_fields.get(part) if model else None
-        annotation = field.annotation if field else None
-        model = annotation if isinstance(annotation, type) and issubclass(annotation, BaseModel) else None
-    return model
+        if get_origin(kind) is dict:
+            kind = get_args(kind)[1]
+        else:
+            field = kind.model_fields.get(part) if _is_section(kind) else None
+            kind = field.annotation if field else None
+    return kind if _is_section(kind) else None
+
+
+def _is_section(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def _fields(location: list[str]) -> list[str]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from models.architectures import Architecture
 from pipeline.artifacts import Pool
 
 Weighting = Literal["uniform", "stochastic", "reinforced"]
@@ -32,6 +33,11 @@ RUNS: dict[str, Method] = {
     "baseline_5": Method("Baseline V (stochastic)", "subset", "stochastic"),
     "roskd_unseen": Method("Baseline V, unseen teachers only", "subset", "stochastic", unseen_only=True),
 }
+
+GRID_RUNS: dict[str, Method] = RUNS | {
+    "stochastic_full": Method("Stochastic weights, all data", "full", "stochastic"),
+}
+"""What an ablation grid may compare besides: each ingredient of RoS-KD without the others."""
 
 ROSKD = "roskd"
 ROSKD_RUN = "baseline_5"
@@ -63,7 +69,7 @@ INGREDIENTS = (
 )
 
 
-def teachers_of(method: Method, architectures: tuple[str, ...]) -> tuple[str, ...]:
+def teachers_of(method: Method, architectures: tuple[Architecture, ...]) -> tuple[Architecture, ...]:
     """Return the architectures a method learns from, out of the K trained ones.
 
     Baseline II's single teacher is DenseNet-121 (Table I) where it was trained, otherwise the last of the list.

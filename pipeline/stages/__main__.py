@@ -6,8 +6,7 @@ from typing import Annotated
 
 import typer
 
-from models.errors import ModelError
-from pipeline.errors import UserError
+from pipeline.command_line import run_plainly
 from pipeline.params_file import load
 from pipeline.stages.running import run_stage
 from pipeline.training import launch
@@ -140,19 +139,7 @@ def serve(
 
 def main() -> None:
     """Run a command; a user's mistake is told in plain words, with exit status 2."""
-    try:
-        app()
-    except (UserError, ModelError) as error:
-        _tell(str(error))
-        sys.exit(2)
-    except OSError as error:
-        if error.filename is None:
-            raise
-        _tell(
-            f"{error.filename}: {error.strerror}. Check that the file can be read, that its folder can be written, and "
-            "that the disk has room"
-        )
-        sys.exit(2)
+    run_plainly(app, _tell)
 
 
 def _tell(message: str) -> None:

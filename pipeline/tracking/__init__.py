@@ -13,19 +13,23 @@ from pipeline.tracking.live import LiveRun, live_run
 from pipeline.tracking.mirror import Summary, mirror
 from pipeline.tracking.registry import Registration, model_exists, register
 from pipeline.tracking.runs import Child, children, student, teacher
+from pipeline.tracking.studies import StudyRun, TrialRun, study_run
 from pipeline.tracking.ui import ui
 
 __all__ = [
     "Child",
     "LiveRun",
     "Registration",
+    "StudyRun",
     "Summary",
+    "TrialRun",
     "children",
     "live_run",
     "mirror",
     "model_exists",
     "register",
     "student",
+    "study_run",
     "teacher",
     "ui",
 ]

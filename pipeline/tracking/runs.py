@@ -12,18 +12,9 @@ from pipeline.artifacts import Pool
 from pipeline.distillation.methods import ROSKD, ROSKD_RUN, RUNS, TITLES, teachers_of
 from pipeline.errors import UserError
 from pipeline.files import sha256_file, sha256_json
-from pipeline.params import TRAINING_MACHINE, Params, flatten
+from pipeline.params import Params, decisive, flatten
 
 POOLS: tuple[Pool, ...] = ("full", "subset")
-MACHINE_ONLY = (
-    "data.path",
-    "data.corrections",
-    "data.workers",
-    "data.medmnist.download",
-    *(f"training.{name}" for name in sorted(TRAINING_MACHINE)),
-)
-"""Where things lie and what computes them; the data and the corrections count by their content instead."""
-
 DATA_FIELDS = ("sha256", "task", "classes", "counts", "images", "groups", "image_size", "channels", "quarantined")
 """What the tracker needs of data/report.json."""
 
@@ -55,9 +46,12 @@ class State:
 
 @dataclass(frozen=True)
 class Child:
-    """One run below the parent: `name` identifies it there, `title` is shown, `history` is relative to the root."""
+    """One run below the parent: `name` identifies it there, `title` is shown, `history` is relative to the root.
 
-    kind: Literal["teacher", "student"]
+    A study's trial has no file of its own there, but the folder of its study.
+    """
+
+    kind: Literal["teacher", "student", "trial"]
     name: str
     title: str
     history: Path
@@ -67,15 +61,14 @@ class Child:
     @property
     def tags(self) -> dict[str, str]:
         """What the child is, for filters in the tracker."""
-        facts = {key: self.params[key] for key in ("method", "seed", "pool", "architecture")}
+        facts = {key: self.params[key] for key in ("method", "seed", "pool", "architecture") if key in self.params}
         return {KIND: self.kind, NAME: self.name, **facts} | ({NOTE: self.note} if self.note else {})
 
 
 def read_state(params: Params, root: Path) -> State:
     """Hash parameters and data into the state below `root`; raises UserError where the data is not prepared yet."""
-    flat = {name: value for name, value in flatten(params).items() if not name.startswith("tracking.")}
-    described = {name: value for name, value in flat.items() if name not in MACHINE_ONLY}
-    params_hash = sha256_json(described)
+    flat = {name: value for name, value in flatten(params).items() if not name.startswith(("tracking.", "study."))}
+    params_hash = sha256_json(decisive(params))
     data = _data_report(root / artifacts.DATA_REPORT)
     data_hash = data["sha256"]
     read_too = [params.data.corrections, *([params.noise.matrix] if params.noise.kind == "matrix" else [])]

@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 TINY = {
     "images: 1600": "images: 160",
     "epochs: 12 ": "epochs: 2 ",
-    "[resnet18, resnet34, resnet50, mobilenet_v2, densenet121]": "[resnet18, mobilenet_v2]",
+    "  architectures: [resnet18, resnet34, resnet50, mobilenet_v2, densenet121]": "  architectures: [resnet18, mobilenet_v2]",
     "count: 4": "count: 2",
 }
 

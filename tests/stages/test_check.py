@@ -15,6 +15,7 @@ from pipeline.data.splits import assign
 from pipeline.errors import UserError
 from pipeline.labels import encode
 from pipeline.params import Params
+from pipeline.params_overlay import merge
 from pipeline.stages import check, preset
 
 ROOT = Path.cwd()
@@ -109,7 +110,7 @@ def test_the_phantom_preset_restores_the_default_byte_for_byte(workplace):
     preset.run("phantom-chest", str(ROOT / "pipeline/data/phantom.py"))
     overlay = params_file.read_yaml(ROOT / "presets/phantom.yaml")
     document = YAML().load(original)
-    preset.merge(document, overlay)
+    merge(document, overlay)
     assert params_file.validate(params_file.read_yaml(ROOT / "params.yaml"), "") == params_file.validate(
         YAML(typ="safe").load(original), ""
     )

@@ -1,0 +1,1 @@
+"""Searches with Optuna, and ablation grids: many students on shared teachers."""

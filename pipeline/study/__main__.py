@@ -1,0 +1,53 @@
+"""The command line: `python -m pipeline.study run NAME`; a grid of params.yaml where NAME is one, else a search."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from pipeline.command_line import run_plainly
+from pipeline.params_file import load
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+Name = Annotated[str, typer.Argument(help="a grid of study.grids in params.yaml, or any other name: a search")]
+Workers = Annotated[int, typer.Option(help="processes at once, which share the processor's cores", min=1)]
+
+
+@app.command()
+def run(name: Name, workers: Workers = 1) -> None:
+    """Begin a study or go on with it, and report what it found."""
+    from pipeline.study.running import run as run_study
+
+    sys.exit(run_study(load(), name, workers))
+
+
+@app.command()
+def worker(name: Name) -> None:
+    """Help with a study that has been begun; any number, on every machine that reaches its storage."""
+    from pipeline.study.running import work
+
+    work(load(), name)
+
+
+@app.command()
+def report(
+    name: Name,
+    wall: Annotated[float | None, typer.Option(hidden=True)] = None,
+    workers: Annotated[int, typer.Option(hidden=True)] = 1,
+) -> None:
+    """Write the tables, pictures and page of a study anew, from what it has finished."""
+    from pipeline.study.finishing import finish
+
+    finish(load(), name, wall, workers)
+
+
+@app.command()
+def apply(name: Name) -> None:
+    """Write the best trial's parameters into params.yaml, comments kept."""
+    from pipeline.study.applying import apply_best
+
+    apply_best(load(), name)
+
+
+if __name__ == "__main__":
+    run_plainly(app)

@@ -1,0 +1,31 @@
+"""What the students of a study reached, in numbers."""
+
+import numpy as np
+
+from pipeline.artifacts import Checkpoint
+from pipeline.errors import UserError
+from pipeline.evaluation.metrics import epoch_metrics
+from pipeline.study.outcome import EVALUATED, Outcome
+
+
+def value_of(outcome: Outcome, metric: str, checkpoint: Checkpoint = "smoothed") -> float:
+    """Return a validation metric of one checkpoint; raises UserError where it is not defined there."""
+    value = headline(outcome, checkpoint)[f"val/{metric}"]
+    if not np.isfinite(value):
+        raise UserError(
+            f"study.metric {metric} is not defined on the validation split: its labels hold one class alone, or the "
+            "student's answers are not finite. Choose another metric, a larger split.val, or a lower training.lr"
+        )
+    return value
+
+
+def headline(outcome: Outcome, checkpoint: Checkpoint) -> dict[str, float]:
+    """Return `{"val/f1_macro": …, "test/f1_macro": …}` of one checkpoint; multilabel F1 is taken at 0.5."""
+    prepared = outcome.prepared
+    return {
+        f"{split}/{name}": value
+        for split in EVALUATED
+        for name, value in epoch_metrics(
+            prepared.task, outcome.logits[checkpoint][split], prepared.targets(split)
+        ).items()
+    }

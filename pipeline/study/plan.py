@@ -1,0 +1,149 @@
+"""What a study will do, and what it may not change once it has begun."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pipeline.distillation.methods import GRID_RUNS, ROSKD, ROSKD_RUN
+from pipeline.errors import UserError
+from pipeline.evaluation.metrics import primary_metric
+from pipeline.files import sha256_json
+from pipeline.params import Params, decisive, flatten
+from pipeline.params_file import with_values
+from pipeline.params_study import Dimension, GridParams
+
+VARIABLE_SECTIONS = (
+    "split", "noise", "subsets", "views", "teachers", "student", "training", "distillation", "smoothing",
+)  # fmt: skip
+"""What a study may vary; the images are prepared once, and the seeds repeat everything."""
+
+Values = dict[str, Any]
+"""Parameters by their dotted names."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One piece of work: the values that it sets and, in a grid, the seed it is for (a search averages over all)."""
+
+    values: Values
+    seed: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A study's units, and the definition that must stay as it was when the study began.
+
+    `methods` are a grid's; a search has none. `metric` is of validation.
+    """
+
+    name: str
+    units: tuple[Unit, ...]
+    methods: tuple[str, ...]
+    metric: str
+    definition: dict[str, Any]
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether this is an ablation grid, not a search."""
+        return bool(self.methods)
+
+    @property
+    def key(self) -> str:
+        """The hash of the definition."""
+        return sha256_json(self.definition)
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The student runs that the methods need, each once."""
+        return tuple(dict.fromkeys(run_of(method) for method in self.methods))
+
+
+def run_of(method: str) -> str:
+    """Return the student run behind a method: RoS-KD is the smoothed student of baseline_5."""
+    return ROSKD_RUN if method == ROSKD else method
+
+
+def make_plan(name: str, params: Params, data_digest: str) -> Plan:
+    """Return what `name` means: the grid of that name, or a search. Raises UserError that names every mistake."""
+    study = params.study
+    metric = study.metric or primary_metric(params.task)
+    grid = study.grids.get(name)
+    varied = _grid_units(name, params, grid) if grid else _search_units(params)
+    fixed = {
+        key: value
+        for key, value in decisive(params).items()
+        if not any(key in unit.values for unit in varied) and (grid or key not in study.space)
+    }
+    own: dict[str, Any] = {"metric": metric, "data": data_digest, "params": _plain(fixed)}
+    if grid:
+        own |= {"methods": list(grid.methods), "vary": _plain([unit.values for unit in varied])}
+    else:
+        own |= {"space": {key: one.model_dump(mode="json") for key, one in study.space.items()}}
+    return Plan(name, varied, grid.methods if grid else (), metric, own)
+
+
+def _search_units(params: Params) -> tuple[Unit, ...]:
+    """The first trial is that of params.yaml itself, where the space holds it; the sampler fills the others."""
+    space = params.study.space
+    for name, dimension in space.items():
+        _require_variable("study.space", name)
+        for value in _extremes(dimension):
+            with_values(params, {name: value}, f"study.space.{name}")
+    known = flatten(params)
+    own = {name: known[name] for name, dimension in space.items() if _holds(dimension, known[name])}
+    first = Unit(own) if len(own) == len(space) else Unit({})
+    return (first, *[Unit({})] * (params.study.trials - 1))
+
+
+def _grid_units(name: str, params: Params, grid: GridParams) -> tuple[Unit, ...]:
+    origin = f"study.grids.{name}"
+    unknown = [method for method in grid.methods if run_of(method) not in GRID_RUNS]
+    if unknown:
+        allowed = ", ".join([*GRID_RUNS, ROSKD])
+        raise UserError(f"{origin}.methods names {', '.join(unknown)}; the methods are {allowed}")
+    cells = [
+        dict(zip(block, values, strict=True)) for block in grid.vary for values in itertools.product(*block.values())
+    ]
+    for cell in cells:
+        for key in cell:
+            _require_variable(f"{origin}.vary", key)
+        with_values(params, cell, f"{origin}, {told(cell)}")
+    return tuple(Unit(cell, seed) for cell in cells for seed in params.seeds)
+
+
+def _require_variable(origin: str, name: str) -> None:
+    if name.split(".")[0] not in VARIABLE_SECTIONS:
+        allowed = ", ".join(VARIABLE_SECTIONS)
+        raise UserError(f"{origin} names {name}; a study can vary parameters of {allowed}")
+
+
+def _extremes(dimension: Dimension) -> Sequence[Any]:
+    return dimension.choices if dimension.choices is not None else (dimension.low, dimension.high)
+
+
+def _holds(dimension: Dimension, value: Any) -> bool:
+    if dimension.choices is not None:
+        return value in dimension.choices
+    assert dimension.low is not None
+    assert dimension.high is not None
+    return isinstance(value, int | float) and dimension.low <= value <= dimension.high
+
+
+def told(values: Mapping[str, Any]) -> str:
+    """Return values as people write them: `distillation.tau 2, subsets.overlap 0.4`."""
+    return ", ".join(f"{name} {shown(value)}" for name, value in values.items())
+
+
+def shown(value: Any) -> str:
+    """Return a value as one word."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "+".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _plain(tree: Any) -> Any:
+    """The tree as JSON holds it: tuples are lists."""
+    if isinstance(tree, dict):
+        return {key: _plain(value) for key, value in tree.items()}
+    return [_plain(value) for value in tree] if isinstance(tree, list | tuple) else tree

@@ -1,0 +1,132 @@
+"""What a search found: its trials as a table, the best parameters beside those of params.yaml, and its price."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
+
+from pipeline.distillation.methods import ROSKD_RUN, RUNS, TITLES
+from pipeline.errors import UserError
+from pipeline.files import atomic
+from pipeline.params import Params
+from pipeline.params_file import with_values
+from pipeline.study.figures import headline
+from pipeline.study.lab import Lab
+from pipeline.study.plan import Plan, Values, told
+from pipeline.study.queue import REASON, UNIT, Queue
+from pipeline.study.worker import FIGURES, RUN_ID, SECONDS
+
+TRIALS = "trials.csv"
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One row of the comparison: a setting, and its figures as means over seeds."""
+
+    title: str
+    figures: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Price:
+    """Seconds: the whole study by the clock, what was made once for all trials, and one plain student."""
+
+    wall: float
+    teachers: float
+    plain: float
+    trials: int
+    workers: int
+
+    @property
+    def expected(self) -> float:
+        """Teachers, soft labels and a plain student per trial, shared evenly by the workers."""
+        return (self.teachers + self.trials * self.plain) / self.workers
+
+    def __str__(self) -> str:
+        return (
+            f"time: {self.wall:.0f} s with {self.workers} worker{'s' * (self.workers > 1)}. Teachers and soft labels, "
+            f"made once for all trials: {self.teachers:.0f} s; a plain student: {self.plain:.1f} s; so {self.trials} "
+            f"trials at the price of plain students are {self.expected:.0f} s, and the study took "
+            f"{self.wall / self.expected:.2f} times that"
+        )
+
+
+def best_trial(queue: Queue, plan: Plan) -> FrozenTrial:
+    """Return the best complete trial; raises UserError where there is none."""
+    trials = queue.trials()
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
+    if not complete:
+        reasons = list(dict.fromkeys(trial.user_attrs[REASON] for trial in trials if REASON in trial.user_attrs))
+        told_ = f"; the first reason: {reasons[0]}" if reasons else ""
+        raise UserError(f"study {plan.name}: none of its {len(trials)} trials is complete{told_}")
+    sign = -1 if plan.metric == "loss" else 1
+    return max(complete, key=lambda trial: sign * (trial.value or 0.0))
+
+
+def write_trials(queue: Queue, path: Path) -> pd.DataFrame:
+    """Write trials.csv, a row for each unit begun, and return it."""
+    rows = [
+        {"unit": trial.user_attrs[UNIT], "trial": trial.number, "state": trial.state.name.lower(), "value": trial.value}
+        | trial.params
+        | trial.user_attrs.get(FIGURES, {})
+        | {name: trial.user_attrs.get(name) for name in (SECONDS, RUN_ID, REASON)}
+        for trial in queue.trials()
+    ]
+    table = pd.DataFrame(rows)
+    with atomic(path) as temporary:
+        table.to_csv(temporary, index=False)
+    return table
+
+
+def contenders(plan: Plan, params: Params, lab: Lab, best: FrozenTrial) -> list[Contender]:
+    """The best trial, the parameters of params.yaml, and Baseline I, each on validation and test."""
+    tuned = with_values(params, best.params, f"study {plan.name}")
+    return [
+        Contender(f"best trial ({best.number})", _mean(lab, tuned, ROSKD_RUN, smoothed=True)),
+        Contender("RoS-KD, params.yaml", _mean(lab, params, ROSKD_RUN, smoothed=True)),
+        *(Contender(TITLES[run], _mean(lab, params, run, smoothed=False)) for run in RUNS if RUNS[run].pool is None),
+    ]
+
+
+def _mean(lab: Lab, params: Params, run: str, *, smoothed: bool) -> dict[str, float]:
+    found = [headline(lab.student(params, seed, run), "smoothed" if smoothed else "last") for seed in params.seeds]
+    return {name: sum(one[name] for one in found) / len(found) for name in found[0]}
+
+
+def price(plan: Plan, params: Params, lab: Lab, queue: Queue, wall: float, workers: int) -> Price:
+    """What the study cost; `wall` seconds by the clock with `workers` at once."""
+    folders: dict[Path, float] = {}
+    done = [trial for trial in queue.trials() if trial.params]
+    for values in _teacher_values([trial.params for trial in done]):
+        for seed in params.seeds:
+            folders |= lab.teacher_seconds(with_values(params, values, f"study {plan.name}"), seed, ROSKD_RUN)
+    plain = [lab.student(params, seed, "baseline_1").seconds for seed in params.seeds]
+    return Price(wall, sum(folders.values()), sum(plain), len(done), workers)
+
+
+def _teacher_values(found: list[dict[str, Any]]) -> list[Values]:
+    """The distinct settings of what decides teachers: all but the distillation and the student."""
+    own = [
+        {name: value for name, value in values.items() if not name.startswith(("distillation", "student", "smoothing"))}
+        for values in found
+    ]
+    return [values for place, values in enumerate(own) if values not in own[:place]]
+
+
+def comparison(rows: list[Contender], metric: str, task_metrics: tuple[str, ...] = ("f1_macro", "auroc_macro")) -> str:
+    """Return the contenders as a plain table; the study's own metric stands first."""
+    names = list(dict.fromkeys([metric, *task_metrics]))
+    columns = [f"{split}/{name}" for split in ("val", "test") for name in names]
+    width = max(len(row.title) for row in rows)
+    head = " " * width + "".join(f"  {column:>15}" for column in columns)
+    return "\n".join(
+        [head, *(row.title.ljust(width) + "".join(f"  {row.figures[name]:>15.3f}" for name in columns) for row in rows)]
+    )
+
+
+def told_values(best: FrozenTrial) -> str:
+    """Return the best trial's values as people write them."""
+    return told(best.params)

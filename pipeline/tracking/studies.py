@@ -1,0 +1,101 @@
+"""A study in the tracker: one run, and a child for each of its trials."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from pipeline import artifacts
+from pipeline.params import Params
+from pipeline.tracking.live import LiveRun
+from pipeline.tracking.runs import KEY, KIND, NAME, NOTE, Child
+from pipeline.tracking.session import SOURCE, Point, Session, open_session
+from pipeline.tracking.store import plain_errors
+
+
+class TrialRun(LiveRun):
+    """The run of one trial; a tracker that fails costs a warning, never the trial."""
+
+    def measured(self, values: Mapping[str, float], status: str) -> None:
+        """Log what was measured once, after training, and how the trial ended: complete, pruned or failed."""
+        if self._session is None:
+            return
+        try:
+            self._session.log(self.run_id, [Point(key, 0, value) for key, value in values.items()])
+            self._session.tag(self.run_id, {"roskd.trial": status})
+        except Exception as error:  # as in LiveRun: whatever the tracker raises
+            self._give_up(error)
+
+
+class StudyRun:
+    """The run of a study; without a session (tracking off) every call does nothing."""
+
+    def __init__(self, session: Session | None, name: str) -> None:
+        self._session, self._name = session, name
+
+    @property
+    def run_id(self) -> str:
+        """MLflow's id of the study's run, "" where tracking is off."""
+        return self._session.parent_id if self._session else ""
+
+    @contextmanager
+    def trial(self, number: int, title: str, params: Mapping[str, Any]) -> Iterator[TrialRun]:
+        """Yield the run of a trial; `params` are those it differs in from params.yaml."""
+        run = TrialRun(self._session, self._start(number, title, params)) if self._session else TrialRun(None)
+        try:
+            yield run
+        except Exception:
+            run.end("FAILED")
+            raise
+        except BaseException:
+            run.end("KILLED")
+            raise
+        run.end("FINISHED")
+
+    def lost(self, run_id: str) -> None:
+        """End the run of a trial whose worker was killed."""
+        if self._session and run_id:
+            with plain_errors(self._session.uri):
+                self._session.client.set_terminated(run_id, "KILLED")
+
+    def finish(self, values: Mapping[str, float], files: Sequence[Path], note: str) -> None:
+        """Log the study's own figures and files, and end its run. Raises UserError where the tracker cannot."""
+        if self._session is None:
+            return
+        client, run_id = self._session.client, self._session.parent_id
+        with plain_errors(self._session.uri):
+            self._session.log(run_id, [Point(key, 0, value) for key, value in values.items()])
+            for path in files:
+                client.log_artifact(run_id, str(path), "figures" if path.suffix == ".png" else None)
+            self._session.tag(run_id, {NOTE: note})
+            client.set_terminated(run_id, "FINISHED")
+
+    def _start(self, number: int, title: str, params: Mapping[str, Any]) -> str:
+        assert self._session is not None
+        told = {key: str(value) for key, value in params.items()}
+        child = Child("trial", f"{self._name}/trial{number}", title, artifacts.STUDIES / self._name, told)
+        with plain_errors(self._session.uri):
+            return self._session.create(child)
+
+
+def study_run(params: Params, name: str, key: str, root: Path = Path()) -> StudyRun:
+    """Find or make the run of the study `name` whose definition hashes to `key`, beside the pipeline's own runs.
+
+    Raises UserError where the tracker cannot be opened.
+    """
+    if not params.tracking.enabled:
+        return StudyRun(None, name)
+    pipeline = open_session(params, root)
+    with plain_errors(pipeline.uri):
+        query = f"tags.`{KEY}` = '{key}' and tags.`{KIND}` = 'study' and tags.`{NAME}` = 'study/{name}'"
+        found = pipeline.client.search_runs([pipeline.experiment_id], query, max_results=1)
+        if found:
+            run_id = found[0].info.run_id
+            pipeline.client.update_run(run_id, status="RUNNING")
+        else:
+            tags = pipeline.state.tags | SOURCE | {KEY: key, KIND: "study", NAME: f"study/{name}"}
+            run_id = pipeline.client.create_run(pipeline.experiment_id, tags=tags, run_name=f"study {name}").info.run_id
+            pipeline.log(run_id, params=pipeline.state.params)
+            pipeline.show_data(pipeline.client.get_run(run_id))
+    return StudyRun(replace(pipeline, parent_id=run_id, adopted=True), name)  # a trial's end is not the study's
