@@ -1,7 +1,7 @@
 """The report: table.txt, the figures as PNGs, and two self-contained pages, the report and the data card."""
 
 import base64
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,40 +50,51 @@ def build(params: Params, root: Path = artifacts.ROOT) -> None:
     noise report are missing; whatever else is missing is left out of the pages.
     """
     results = load(params, root)
-    folder = located(root, artifacts.REPORT).parent / "figures"
-    for stale in folder.glob("*.png"):
-        stale.unlink()
-    embedded = {}
     with mpl.rc_context(style.RC):
-        for name, draw in FIGURES.items():
-            figure = draw(results)
-            if figure is None:
-                continue
-            content = style.png(figure)
-            with atomic(folder / f"{name}.png") as temporary:
-                temporary.write_bytes(content)
-            source = "data:image/png;base64," + base64.b64encode(content).decode("ascii")
-            embedded[name] = Embedded(source, round(100 * figure.get_figwidth()))
+        drawn = {name: figure for name, draw in FIGURES.items() if (figure := draw(results)) is not None}
+        embedded = embed(drawn, located(root, artifacts.REPORT).parent / "figures")
     write_text(located(root, artifacts.TABLE), terminal_table(results))
     for path, template in PAGES.items():
         write_text(located(root, path), render(results, embedded, template))
 
 
-def render(results: Results, embedded: dict[str, Embedded], template: str) -> str:
-    """Return a page as HTML; everything that comes from the data is escaped."""
-    environment = jinja2.Environment(
+def embed(figures: Mapping[str, Figure], folder: Path) -> dict[str, Embedded]:
+    """Write each figure as a PNG into `folder`, remove other PNGs there, and return them for a page."""
+    for stale in folder.glob("*.png"):
+        stale.unlink()
+    embedded = {}
+    for name, figure in figures.items():
+        content = style.png(figure)
+        with atomic(folder / f"{name}.png") as temporary:
+            temporary.write_bytes(content)
+        source = "data:image/png;base64," + base64.b64encode(content).decode("ascii")
+        embedded[name] = Embedded(source, round(100 * figure.get_figwidth()))
+    return embedded
+
+
+def environment() -> jinja2.Environment:
+    """Return where the templates lie; everything that comes from the data is escaped."""
+    return jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    return environment.get_template(template).render(
-        results=results,
-        params=results.params,
-        figures=embedded,
-        findings=findings,
-        tables=tables,
-        card=data_card,
-        heatmap=heatmap,
+
+
+def render(results: Results, embedded: dict[str, Embedded], template: str) -> str:
+    """Return a page as HTML."""
+    return (
+        environment()
+        .get_template(template)
+        .render(
+            results=results,
+            params=results.params,
+            figures=embedded,
+            findings=findings,
+            tables=tables,
+            card=data_card,
+            heatmap=heatmap,
+        )
     )

@@ -13,6 +13,7 @@ METHOD_COLOURS = {
     "baseline_4": "#CC79A7",
     "baseline_5": "#E69F00",
     "roskd_unseen": "#7A5C00",
+    "stochastic_full": "#5E4FA2",
     "roskd": "#D55E00",
 }
 """Okabe and Ito's palette, which colour-blind readers can tell apart, with grey and brown added."""

@@ -1,12 +1,21 @@
 """The end of a study: its tables, pictures and page, in the terminal and in the tracker."""
 
+import matplotlib as mpl
+import pandas as pd
+
+from pipeline import artifacts, tracking
 from pipeline.params import Params
+from pipeline.report import style
+from pipeline.report.study_page import Drawing, Table, write_page
+from pipeline.report.study_plots import grid_figure, main_rows, search_figures, title_of
 from pipeline.study import search
-from pipeline.study.grids import tables_of, write_tables
+from pipeline.study.grids import COMPARISONS, RESULTS, SUMMARY, write_tables
 from pipeline.study.lab import Lab
-from pipeline.study.plan import make_plan
+from pipeline.study.plan import Plan, make_plan
 from pipeline.study.queue import Queue
 from pipeline.study.storage import open_storage
+
+METRICS = {"f1_macro": "F1", "auroc_macro": "AUROC"}
 
 
 def finish(params: Params, name: str, wall: float | None, workers: int) -> None:
@@ -17,16 +26,118 @@ def finish(params: Params, name: str, wall: float | None, workers: int) -> None:
     lab = Lab(params)
     plan = make_plan(name, params, lab.data.digest)
     queue = Queue(plan, open_storage(params))
-    folder = tables_of(plan)
-    if plan.is_grid:
-        write_tables(plan, params, lab, folder)
-        return
     best = search.best_trial(queue, plan)
-    table = search.write_trials(queue, folder / search.TRIALS)
-    rows = search.contenders(plan, params, lab, best)
-    states = table["state"].value_counts()
-    told = ", ".join(f"{count} {state}" for state, count in states.items())
-    print(f"\nstudy {name}: {len(table)} trials ({told}); best by validation {plan.metric}: {search.told_values(best)}")
-    print(search.comparison(rows, plan.metric))
-    if wall is not None:
-        print(search.price(plan, params, lab, queue, wall, workers))
+    if plan.is_grid:
+        _finish_grid(plan, params, lab)
+    else:
+        seconds = None if wall is None else search.price(plan, params, lab, queue, wall, workers)
+        _finish_search(plan, params, search.Found(best, search.contenders(plan, params, lab, best), seconds), queue)
+
+
+def _finish_grid(plan: Plan, params: Params, lab: Lab) -> None:
+    folder = artifacts.STUDIES / plan.name
+    write_tables(plan, params, lab, folder)
+    factors = list(dict.fromkeys(key for unit in plan.units for key in unit.values))
+    summary = pd.read_csv(folder / SUMMARY, dtype=dict.fromkeys(factors, str), keep_default_na=False, na_values=[""])
+    comparisons = pd.read_csv(folder / COMPARISONS, dtype=dict.fromkeys(factors, str))
+    with mpl.rc_context(style.RC):
+        figure = grid_figure(summary, factors)
+        drawing = Drawing(
+            figure,
+            f"Test figures of the grid {plan.name}",
+            "Means over seeds; bars are 95 % intervals over test groups with the seeds fixed. Methods stand side by "
+            "side at each value.",
+        )
+        lines = [
+            _data_line(params),
+            f"{len(plan.units)} cells and seeds; methods: {', '.join(map(title_of, plan.methods))}.",
+        ]
+        tables = [
+            _summary_table(summary, factors),
+            *([_comparison_table(comparisons, factors)] if len(comparisons) else []),
+        ]
+        files = write_page(folder, plan.name, f"Ablation: {plan.name}", lines, tables, {"grid": drawing})
+    run = tracking.study_run(params, plan.name, plan.key)
+    run.finish({}, [*files, *(folder / one for one in (RESULTS, SUMMARY, COMPARISONS))], f"ablation grid {plan.name}")
+    print(f"study {plan.name}: {folder / SUMMARY}; page: {files[0]}")
+
+
+def _finish_search(plan: Plan, params: Params, found: search.Found, queue: Queue) -> None:
+    folder = artifacts.STUDIES / plan.name
+    trials = search.write_trials(queue, folder / search.TRIALS)
+    told = ", ".join(f"{count} {state}" for state, count in trials["state"].value_counts().items())
+    lines = [
+        _data_line(params),
+        f"{len(trials)} trials ({told}), each one student of RoS-KD; best by validation {plan.metric}: "
+        f"{search.told_values(found.best)}.",
+        *([f"{found.price}."] if found.price else []),
+    ]
+    drawings = {
+        name: Drawing(figure, f"{name} of the search", search.CAPTIONS[name])
+        for name, figure in search_figures(queue.study(), plan.metric).items()
+    }
+    columns = list(found.rows[0].figures)
+    table = Table(
+        "Means over seeds; RoS-KD with smoothed weights, Baseline I after the last epoch. Trials were chosen by "
+        "validation, whose labels are noisy as those trained on; test labels are as published.",
+        ["", *columns],
+        [[row.title, *(f"{row.figures[name]:.3f}" for name in columns)] for row in found.rows],
+    )
+    files = write_page(folder, plan.name, f"Search: {plan.name}", lines, [table], drawings)
+    run = tracking.study_run(params, plan.name, plan.key)
+    values = {f"best/{name}": value for name, value in found.rows[0].figures.items()}
+    run.finish(values, [*files, folder / search.TRIALS], lines[1])
+    print(f"\nstudy {plan.name}: {lines[1]}\n{search.comparison(found.rows, plan.metric)}")
+    if found.price:
+        print(found.price)
+    print(f"page: {files[0]}; python -m pipeline.study apply {plan.name} writes the best parameters into params.yaml")
+
+
+def _data_line(params: Params) -> str:
+    training = params.training
+    return (
+        f"{params.data.source}, {params.data.image_size} px, {training.epochs} epochs, batch {training.batch_size}, "
+        f"seeds {', '.join(map(str, params.seeds))}."
+    )
+
+
+def _summary_table(summary: pd.DataFrame, factors: list[str]) -> Table:
+    rows = main_rows(summary).pivot_table(
+        index=[*factors, "method"], columns="metric", values=["value", "sd", "low", "high"], sort=False, dropna=False
+    )
+    cells = []
+    for key, row in rows.iterrows():
+        *values, method = key if isinstance(key, tuple) else (key,)
+        figures = [_figure(row, metric) for metric in METRICS]
+        cells.append([title_of(str(method)), *map(str, values), *figures])
+    heads = ["Method", *factors, *METRICS.values()]
+    caption = "Test split: mean (± standard deviation over seeds) and 95 % interval over test groups."
+    return Table(caption, heads, cells, text=1 + len(factors))
+
+
+def _figure(row: "pd.Series[float]", metric: str) -> str:
+    spread = f" ± {row['sd', metric]:.3f}" if ("sd", metric) in row and pd.notna(row["sd", metric]) else ""
+    return f"{row['value', metric]:.3f}{spread} [{row['low', metric]:.3f}, {row['high', metric]:.3f}]"
+
+
+def _comparison_table(comparisons: pd.DataFrame, factors: list[str]) -> Table:
+    kind = "groups+seeds" if (comparisons["resampled"] == "groups+seeds").any() else "groups"
+    rows = comparisons.loc[(comparisons["resampled"] == kind) & comparisons["metric"].isin(list(METRICS))]
+    cells = [
+        [
+            title_of(str(row["method_b"])),
+            *(str(row[name]) for name in factors),
+            METRICS[str(row["metric"])],
+            f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]",
+            "not shown" if row["low"] <= 0 <= row["high"] else ("higher" if row["low"] > 0 else "lower"),
+            f"{row['p_holm']:.3f}",
+        ]
+        for row in rows.to_dict("records")
+    ]
+    scope = "groups and seeds" if kind == "groups+seeds" else "test groups, with the seeds fixed"
+    caption = (
+        f"RoS-KD minus each method, 95 % intervals from a paired bootstrap over {scope}; p after Holm in each cell."
+    )
+    return Table(
+        caption, ["RoS-KD minus", *factors, "figure", "difference", "RoS-KD is", "p (Holm)"], cells, 2 + len(factors)
+    )

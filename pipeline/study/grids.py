@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline import artifacts
 from pipeline.artifacts import Checkpoint
 from pipeline.distillation.methods import ROSKD
 from pipeline.evaluation.metrics import evaluate, tune_thresholds
@@ -136,8 +135,3 @@ def reported(method: str) -> Checkpoint:
 def unique(values: list[Values]) -> list[Values]:
     """The distinct ones, in order."""
     return [one for place, one in enumerate(values) if one not in values[:place]]
-
-
-def tables_of(plan: Plan) -> Path:
-    """The folder of a study's results."""
-    return artifacts.STUDIES / plan.name

@@ -54,6 +54,25 @@ class Price:
         )
 
 
+@dataclass(frozen=True)
+class Found:
+    """What a finished search shows: its best trial, the settings compared, and the price where it is known."""
+
+    best: FrozenTrial
+    rows: list[Contender]
+    price: Price | None
+
+
+CAPTIONS = {
+    "history": "The objective of each trial, and the best so far.",
+    "slice": "Each trial's objective over each parameter; darker trials came later.",
+    "importance": "How much of the objective's variance each parameter explains (fANOVA).",
+    "contour": "The objective over the two most important parameters.",
+    "learning": "Validation by epoch of each trial; a line that ends early was pruned. Seeds follow one another.",
+}
+"""What Optuna's pictures show."""
+
+
 def best_trial(queue: Queue, plan: Plan) -> FrozenTrial:
     """Return the best complete trial; raises UserError where there is none."""
     trials = queue.trials()

@@ -1,0 +1,159 @@
+"""Pictures of studies: curves over what a grid varies, and what Optuna draws of a search."""
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import optuna
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from pipeline.distillation.methods import GRID_RUNS, ROSKD, TITLES
+from pipeline.report import style
+
+METRICS = {"f1_macro": "macro F1", "auroc_macro": "macro AUROC"}
+NETWORKS = "teachers.architectures"
+LOG_FROM = 20
+"""Ratio of the largest to the smallest value from which an axis is logarithmic."""
+
+
+def title_of(method: str) -> str:
+    """Return a method's title for people."""
+    return TITLES.get(method) or GRID_RUNS[method].title
+
+
+def main_rows(summary: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that methods stand for: the last epoch, RoS-KD's smoothed weights."""
+    return summary.loc[summary["checkpoint"].eq("smoothed") == summary["method"].eq(ROSKD)]
+
+
+def varied(summary: pd.DataFrame, factors: Sequence[str]) -> list[str]:
+    """Return the factors that take more than one value, the one for the x axis first."""
+    many = [name for name in factors if summary[name].nunique() > 1]
+    return sorted(many, key=lambda name: (not _is_numeric(name, summary[name]), -summary[name].nunique()))
+
+
+def grid_figure(summary: pd.DataFrame, factors: Sequence[str]) -> Figure:
+    """Draw every method's test figures with their 95 % intervals over the first varied factor, a row for the others.
+
+    `summary`: the columns of a study's summary.csv; `factors`: those of them that the grid sets. A grid that sets one
+    cell alone is drawn as bars, smoothed and not.
+    """
+    names = varied(summary, factors)
+    if not names:
+        return ingredients_figure(summary)
+    rows, others = main_rows(summary), names[1:]
+    panels_of = [key for key, _ in rows.groupby(others, sort=False)] if others else [()]
+    figure = style.new_figure(2.9 * len(panels_of) + 0.8)
+    panels = figure.subplots(len(panels_of), len(METRICS), squeeze=False, sharex=True)
+    for row, key in enumerate(panels_of):
+        chosen = rows
+        for name, value in zip(others, key, strict=True):
+            chosen = chosen.loc[chosen[name] == value]
+        for panel, metric in zip(panels[row], METRICS, strict=True):
+            _curves(panel, chosen.loc[chosen["metric"] == metric], names[0])
+            panel.set_ylabel(f"{METRICS[metric]}, test split")
+            panel.set_title(", ".join(f"{name} {value}" for name, value in zip(others, key, strict=True)))
+    for panel in panels[-1]:
+        panel.set_xlabel("number of teachers K" if names[0] == NETWORKS else names[0])
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=3)
+    return figure
+
+
+def _curves(panel: Axes, rows: pd.DataFrame, factor: str) -> None:
+    """One line per method; intervals stand side by side, so that they can be told apart."""
+    levels = list(dict.fromkeys(rows[factor]))
+    numeric = _is_numeric(factor, rows[factor])
+    places = {level: _number(factor, level) if numeric else float(i) for i, level in enumerate(levels)}
+    values = sorted(places.values())
+    logarithmic = numeric and values[0] > 0 and values[-1] / values[0] >= LOG_FROM
+    methods = list(dict.fromkeys(rows["method"]))
+    step = 0.012 * (values[-1] - values[0] or 1)
+    for number, method in enumerate(methods):
+        own = rows.loc[rows["method"] == method]
+        x = np.array([places[level] for level in own[factor]])
+        order = np.argsort(x, kind="stable")
+        shift = (number - (len(methods) - 1) / 2) * step
+        x = x * 10 ** (0.015 * (number - (len(methods) - 1) / 2)) if logarithmic else x + shift
+        y, low, high = (own[name].to_numpy(dtype=float)[order] for name in ("value", "low", "high"))
+        panel.errorbar(
+            x[order], y, yerr=[np.maximum(y - low, 0), np.maximum(high - y, 0)], marker="o", markersize=4,
+            linewidth=1.5, elinewidth=0.9, capsize=2, color=style.METHOD_COLOURS[method], label=title_of(method),
+            linestyle=style.METHOD_LINES.get(method, "-") if numeric else "",
+        )  # fmt: skip
+    if logarithmic:
+        panel.set_xscale("log")
+    if not numeric or factor == NETWORKS:
+        panel.set_xticks(list(places.values()), [f"{v:g}" for v in places.values()] if numeric else levels)
+    panel.grid(axis="y")
+
+
+def ingredients_figure(summary: pd.DataFrame) -> Figure:
+    """Bars of one cell: every method with the weights of the last epoch, and with the smoothed ones."""
+    methods = [method for method in dict.fromkeys(summary["method"]) if method != ROSKD]
+    figure = style.new_figure(0.5 * len(methods) + 1.4)
+    panels = figure.subplots(1, len(METRICS), sharey=True)
+    for panel, metric in zip(panels, METRICS, strict=True):
+        rows = summary.loc[summary["metric"] == metric].set_index(["method", "checkpoint"])
+        for place, method in enumerate(methods):
+            for shift, checkpoint, alpha in ((-0.2, "last", 0.45), (0.2, "smoothed", 1.0)):
+                found: Any = rows.loc[(method, checkpoint)]
+                colour = style.METHOD_COLOURS[method]
+                panel.barh(place + shift, found["value"], height=0.36, color=colour, alpha=alpha)
+                panel.plot([found["low"], found["high"]], [place + shift] * 2, color=style.INK, linewidth=1.2)
+                panel.text(found["high"] + 0.01, place + shift, f"{found['value']:.3f}", va="center", fontsize=8)
+        panel.set_xlabel(f"{METRICS[metric]} on the test split, with 95 % interval")
+        panel.grid(axis="x")
+    panels[0].set_yticks(range(len(methods)), [title_of(method) for method in methods])
+    panels[0].set_ylim(len(methods) - 0.5, -0.5)
+    figure.suptitle("pale: weights of the last epoch; full: smoothed weights", fontsize=9, x=0.01, ha="left")
+    return figure
+
+
+def search_figures(study: optuna.Study, metric: str) -> dict[str, Figure]:
+    """Return Optuna's pictures of a search by name; those that its trials do not allow are left out."""
+    from optuna.visualization import matplotlib as drawn
+
+    target = f"validation {metric}"
+    drawing: dict[str, tuple[Callable[[], Any], float]] = {
+        "history": (lambda: drawn.plot_optimization_history(study, target_name=target), 4.0),
+        "slice": (lambda: drawn.plot_slice(study, target_name=target), 3.6),
+        "importance": (lambda: drawn.plot_param_importances(study, target_name=target), 3.4),
+        "contour": (lambda: drawn.plot_contour(study, params=_two_most_important(study), target_name=target), 5.2),
+        "learning": (lambda: drawn.plot_intermediate_values(study), 4.2),
+    }
+    found = {}
+    mpl.use("Agg")
+    with mpl.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for name, (draw, height) in drawing.items():
+            try:
+                axes = np.atleast_1d(draw())
+            except (RuntimeError, ValueError):  # too few trials, or all of one value
+                continue
+            figure = axes.flat[0].figure
+            figure.set_size_inches(style.WIDTH, height)
+            if name == "learning":
+                axes.flat[0].set_xlabel("epoch")
+                axes.flat[0].set_ylabel(f"{target} of the unsmoothed student")
+                axes.flat[0].get_legend().remove()
+            figure.tight_layout()
+            found[name] = figure
+    return found
+
+
+def _two_most_important(study: optuna.Study) -> list[str]:
+    return list(optuna.importance.get_param_importances(study))[:2]
+
+
+def _is_numeric(factor: str, values: pd.Series) -> bool:
+    return factor == NETWORKS or bool(pd.to_numeric(values, errors="coerce").notna().all())
+
+
+def _number(factor: str, value: str) -> float:
+    """A value's place on the axis; a list of networks counts as many."""
+    return float(value.count("+") + 1) if factor == NETWORKS else float(value)

@@ -1,0 +1,101 @@
+"""What a study may be, what is refused, and in which words."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pipeline.errors import UserError
+from pipeline.params import Params
+from pipeline.params_file import read_yaml, validate
+from pipeline.study.plan import make_plan, told
+
+TREE = read_yaml(Path("params.yaml"))
+DIGEST = "0" * 64
+
+
+def params(seeds: tuple[int, ...] = (0,), **study: Any) -> Params:
+    return validate(TREE | {"seeds": list(seeds), "study": TREE["study"] | study}, "params.yaml")
+
+
+def test_a_search_begins_with_the_parameters_of_the_file_and_leaves_the_rest_to_the_sampler():
+    plan = make_plan("mine", params(trials=3), DIGEST)
+    assert [unit.values for unit in plan.units] == [
+        {
+            "distillation.tau": 0.5,
+            "distillation.alpha": 0.9,
+            "distillation.weighting.concentration": 1.0,
+            "subsets.overlap": 0.4,
+        },
+        {},
+        {},
+    ]
+    assert (plan.is_grid, plan.metric, plan.runs) == (False, "f1_macro", ())
+    outside = make_plan("mine", params(trials=2, space={"distillation.tau": {"low": 1.0, "high": 2.0}}), DIGEST)
+    assert [unit.values for unit in outside.units] == [{}, {}]
+
+
+def test_a_grid_is_every_combination_with_every_seed():
+    grid = {
+        "methods": ["roskd", "baseline_5", "baseline_3"],
+        "vary": [{"subsets.overlap": [0.0, 1.0]}, {"noise.rate": [0.1]}],
+    }
+    plan = make_plan("mine", params((3, 4), grids={"mine": grid}), DIGEST)
+    assert [(unit.values, unit.seed) for unit in plan.units] == [
+        ({"subsets.overlap": 0.0}, 3),
+        ({"subsets.overlap": 0.0}, 4),
+        ({"subsets.overlap": 1.0}, 3),
+        ({"subsets.overlap": 1.0}, 4),
+        ({"noise.rate": 0.1}, 3),
+        ({"noise.rate": 0.1}, 4),
+    ]
+    assert plan.runs == ("baseline_5", "baseline_3")  # RoS-KD is the smoothed student of baseline_5
+
+
+@pytest.mark.parametrize("name", sorted(TREE["study"]["grids"]))
+def test_the_grids_of_the_repository_hold_what_they_promise(name):
+    plan = make_plan(name, params(), DIGEST)
+    cells = {"overlap": 12, "student": 5, "ingredients": 1, "beyond": 9, "weighting": 12, "noise": 16, "teachers": 5}
+    assert len(plan.units) == cells[name]
+    assert "roskd" in plan.methods
+
+
+ONE_TO_TWO = {"low": 1.0, "high": 2.0}
+
+
+def grid(method: str, **vary: list[float]) -> dict[str, Any]:
+    return {"mine": {"methods": [method], "vary": [vary]}}
+
+
+@pytest.mark.parametrize(
+    ("study", "message"),
+    [
+        ({"space": {"distillation.taux": ONE_TO_TWO}}, "study.space.distillation.taux: distillation.taux is not"),
+        ({"space": {"distillation.alpha": ONE_TO_TWO}}, "study.space.distillation.alpha: distillation.alpha is 2.0"),
+        ({"space": {"data.image_size": {"choices": [32, 64]}}}, "study.space names data.image_size; a study can vary"),
+        ({"space": {"seeds": {"choices": [1, 2]}}}, "study.space names seeds"),
+        ({"grids": grid("rosk", **{"noise.rate": [0.1]})}, "study.grids.mine.methods names rosk; the methods are"),
+        ({"grids": grid("roskd", **{"noise.rat": [0.1]})}, "did you mean noise.rate?"),
+        ({"grids": grid("roskd", **{"noise.rate": [0.1, 1.0]})}, "noise.rate is 1.0"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_told_with_the_key_and_the_remedy(study, message):
+    with pytest.raises(UserError) as error:
+        make_plan("mine", params(**study), DIGEST)
+    assert message in str(error.value)
+
+
+def test_the_definition_holds_what_must_not_change_and_nothing_else():
+    own = make_plan("mine", params(), DIGEST).definition
+    assert make_plan("mine", params(trials=40, sampler="random", pruner="none"), DIGEST).definition == own
+    assert make_plan("mine", params((0, 1)), DIGEST).definition != own
+    assert make_plan("mine", params(), "1" * 64).definition != own
+    assert make_plan("mine", params(metric="loss"), DIGEST).definition != own
+    assert "distillation.tau" not in own["params"]
+    assert own["params"]["training.epochs"] == 12
+
+
+def test_values_are_told_shortly():
+    assert told(
+        {"distillation.tau": 2.123456, "student.architecture": "resnet18", "teachers.architectures": ["a", "b"]}
+    ) == ("distillation.tau 2.123, student.architecture resnet18, teachers.architectures a+b")
