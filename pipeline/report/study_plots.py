@@ -10,6 +10,7 @@ import optuna
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from pipeline.distillation.methods import GRID_RUNS, ROSKD, TITLES
 from pipeline.report import style
@@ -137,11 +138,20 @@ def search_figures(study: optuna.Study, metric: str) -> dict[str, Figure]:
                 continue
             figure = axes.flat[0].figure
             figure.set_size_inches(style.WIDTH, height)
+            for axis in axes.flat:
+                axis.set_title("")
+                axis.set_xlabel(axis.get_xlabel().rpartition(".")[2])
+                axis.xaxis.set_minor_formatter(NullFormatter())
             if name == "learning":
-                axes.flat[0].set_xlabel("epoch")
-                axes.flat[0].set_ylabel(f"{target} of the unsmoothed student")
+                axes.flat[0].set(xlabel="epoch", ylabel=target)
+                axes.flat[0].xaxis.set_major_locator(MaxNLocator(integer=True))
                 axes.flat[0].get_legend().remove()
-            figure.tight_layout()
+            figure.suptitle("")
+            if name == "slice":  # its colour bar has a place of its own, which a layout would forget
+                figure.subplots_adjust(left=0.07, right=0.93, bottom=0.17, top=0.97, wspace=0.12)
+                figure.axes[-1].set_position((0.945, 0.17, 0.012, 0.8))
+            else:
+                figure.tight_layout()
             found[name] = figure
     return found
 

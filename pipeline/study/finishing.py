@@ -7,11 +7,11 @@ from pipeline import artifacts, tracking
 from pipeline.params import Params
 from pipeline.report import style
 from pipeline.report.study_page import Drawing, Table, write_page
-from pipeline.report.study_plots import grid_figure, main_rows, search_figures, title_of
+from pipeline.report.study_plots import grid_figure, main_rows, search_figures, title_of, varied
 from pipeline.study import search
 from pipeline.study.grids import COMPARISONS, RESULTS, SUMMARY, write_tables
 from pipeline.study.lab import Lab
-from pipeline.study.plan import Plan, make_plan
+from pipeline.study.plan import Plan, make_plan, told
 from pipeline.study.queue import Queue
 from pipeline.study.storage import open_storage
 
@@ -48,14 +48,11 @@ def _finish_grid(plan: Plan, params: Params, lab: Lab) -> None:
             "Means over seeds; bars are 95 % intervals over test groups with the seeds fixed. Methods stand side by "
             "side at each value.",
         )
-        lines = [
-            _data_line(params),
-            f"{len(plan.units)} cells and seeds; methods: {', '.join(map(title_of, plan.methods))}.",
-        ]
-        tables = [
-            _summary_table(summary, factors),
-            *([_comparison_table(comparisons, factors)] if len(comparisons) else []),
-        ]
+        many = varied(summary, factors)
+        lines = [_data_line(params), _cells_line(plan, summary, factors)]
+        tables = [_summary_table(summary, many)]
+        if len(comparisons):
+            tables.append(_comparison_table(comparisons, many))
         files = write_page(folder, plan.name, f"Ablation: {plan.name}", lines, tables, {"grid": drawing})
     run = tracking.study_run(params, plan.name, plan.key)
     run.finish({}, [*files, *(folder / one for one in (RESULTS, SUMMARY, COMPARISONS))], f"ablation grid {plan.name}")
@@ -65,10 +62,10 @@ def _finish_grid(plan: Plan, params: Params, lab: Lab) -> None:
 def _finish_search(plan: Plan, params: Params, found: search.Found, queue: Queue) -> None:
     folder = artifacts.STUDIES / plan.name
     trials = search.write_trials(queue, folder / search.TRIALS)
-    told = ", ".join(f"{count} {state}" for state, count in trials["state"].value_counts().items())
+    states = ", ".join(f"{count} {state}" for state, count in trials["state"].value_counts().items())
     lines = [
         _data_line(params),
-        f"{len(trials)} trials ({told}), each one student of RoS-KD; best by validation {plan.metric}: "
+        f"{len(trials)} trials ({states}), each one student of RoS-KD; best by validation {plan.metric}: "
         f"{search.told_values(found.best)}.",
         *([f"{found.price}."] if found.price else []),
     ]
@@ -99,6 +96,16 @@ def _data_line(params: Params) -> str:
         f"{params.data.source}, {params.data.image_size} px, {training.epochs} epochs, batch {training.batch_size}, "
         f"seeds {', '.join(map(str, params.seeds))}."
     )
+
+
+def _cells_line(plan: Plan, summary: pd.DataFrame, factors: list[str]) -> str:
+    """Return what the grid varies, and what it sets to one value."""
+    many = varied(summary, factors)
+    fixed = {name: summary[name].iloc[0] for name in factors if name not in many}
+    parts = [f"{len(summary[factors].drop_duplicates())} settings" if many else "One setting"]
+    parts += [f"varied: {', '.join(many)}"] if many else []
+    parts += [f"set: {told(fixed)}"] if fixed else []
+    return f"{'; '.join(parts)}. Methods: {', '.join(map(title_of, plan.methods))}."
 
 
 def _summary_table(summary: pd.DataFrame, factors: list[str]) -> Table:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -53,13 +54,13 @@ def test_two_workers_search_and_the_best_parameters_are_applied(prepared, tmp_pa
     table = trials(project, "mine")
     assert table["unit"].tolist() == list(range(5))
     assert set(table["state"]) <= {"complete", "pruned"}
-    first = table.iloc[0]
+    first: Any = table.iloc[0]
     assert (first["distillation.tau"], first["distillation.alpha"], first["subsets.overlap"]) == (0.5, 0.9, 0.4)
     assert "RoS-KD, params.yaml" in told
     assert "Teachers and soft labels, made once for all trials" in told
     for name in ("history", "slice"):
         assert (project.path / f"artifacts/studies/mine/figures/{name}.png").stat().st_size > 10_000
-    best = table.loc[table["value"].idxmax()]
+    best: Any = table.loc[table["value"] == table["value"].max()].iloc[0]
     told = project.run(*STUDY, "apply", "mine")
     text = (project.path / "params.yaml").read_text()
     assert f"tau: {best['distillation.tau']}" in text
