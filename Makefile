@@ -7,12 +7,13 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
 PORT ?= 5000
+WORKERS ?= 1
 .DEFAULT_GOAL := help
-.PHONY: help setup repro test check format bench ui serve lock clean
+.PHONY: help setup repro study test check format bench ui serve lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
-	@echo "options: PRESET=name DATA=/path (repro), BENCH=row (bench), PORT=5000 (ui, serve), MODEL=models:/name@champion (serve)"
+	@echo "options: PRESET=name DATA=/path (repro), STUDY=name WORKERS=2 (study), BENCH=row (bench), PORT=5000 (ui, serve), MODEL=models:/name@champion (serve)"
 
 $(READY): requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "RoS-KD needs Python 3.11 or newer; name one with make PYTHON=python3.12")'
@@ -26,6 +27,10 @@ setup: $(READY) ## create .venv and install the locked dependencies
 repro: $(READY) ## run the whole experiment; PRESET=lesion-small DATA=/path runs it on your images
 	@python -m pipeline.stages preset $(if $(PRESET),"$(PRESET)") $(if $(DATA),--data "$(DATA)")
 	@dvc repro
+
+study: $(READY) ## search or ablate; STUDY=name (a grid of params.yaml, else a search) WORKERS=2
+	@dvc repro noise
+	@python -m pipeline.study run "$(or $(STUDY),search)" --workers $(WORKERS)
 
 test: $(READY) ## run the tests
 	python -m pytest $(ARGS)

@@ -33,6 +33,11 @@ def run_entry_point(name, parameters, folder):
             ["python<-m><pipeline.stages><preset><paper-lesion><--data></my images/isic>", "dvc<repro>"],
         ),
         ("main", {"data": "x; rm -rf /"}, ["python<-m><pipeline.stages><preset><--data><x; rm -rf />", "dvc<repro>"]),
+        (
+            "study",
+            {"name": "my study"},
+            ["dvc<repro><noise>", "python<-m><pipeline.study><run><my study><--workers><1>"],
+        ),
         ("report", {}, ["python<-m><pipeline.stages><report>"]),
         ("serve", {}, ["python<-m><pipeline.stages><serve><--port><5000>"]),
         (

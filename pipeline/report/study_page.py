@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from pipeline.files import write_text
+from pipeline.report import style
 from pipeline.report.page import embed, environment
 
 PAGE = "index.html"
@@ -35,7 +37,8 @@ def write_page(
     folder: Path, name: str, title: str, lines: Sequence[str], tables: Sequence[Table], drawings: Mapping[str, Drawing]
 ) -> list[Path]:
     """Write index.html and figures/*.png into `folder` and return their paths; `lines` stand below the title."""
-    embedded = embed({key: one.figure for key, one in drawings.items()}, folder / "figures")
+    with mpl.rc_context(style.RC):
+        embedded = embed({key: one.figure for key, one in drawings.items()}, folder / "figures")
     captions = {key: (one.alt, one.caption) for key, one in drawings.items()}
     text = environment().get_template("study.html.j2").render(
         name=name, title=title, lines=lines, tables=tables, figures=embedded, captions=captions

@@ -44,8 +44,11 @@ def grid_figure(summary: pd.DataFrame, factors: Sequence[str]) -> Figure:
     cell alone is drawn as bars, smoothed and not.
     """
     names = varied(summary, factors)
-    if not names:
-        return ingredients_figure(summary)
+    with mpl.rc_context(style.RC):
+        return _grid_figure(summary, names) if names else _ingredients_figure(summary)
+
+
+def _grid_figure(summary: pd.DataFrame, names: list[str]) -> Figure:
     rows, others = main_rows(summary), names[1:]
     panels_of = [key for key, _ in rows.groupby(others, sort=False)] if others else [()]
     figure = style.new_figure(2.9 * len(panels_of) + 0.8)
@@ -93,7 +96,7 @@ def _curves(panel: Axes, rows: pd.DataFrame, factor: str) -> None:
     panel.grid(axis="y")
 
 
-def ingredients_figure(summary: pd.DataFrame) -> Figure:
+def _ingredients_figure(summary: pd.DataFrame) -> Figure:
     """Bars of one cell: every method with the weights of the last epoch, and with the smoothed ones."""
     methods = [method for method in dict.fromkeys(summary["method"]) if method != ROSKD]
     figure = style.new_figure(0.5 * len(methods) + 1.4)

@@ -1,11 +1,9 @@
 """The end of a study: its tables, pictures and page, in the terminal and in the tracker."""
 
-import matplotlib as mpl
 import pandas as pd
 
 from pipeline import artifacts, tracking
 from pipeline.params import Params
-from pipeline.report import style
 from pipeline.report.study_page import Drawing, Table, write_page
 from pipeline.report.study_plots import grid_figure, main_rows, search_figures, title_of, varied
 from pipeline.study import search
@@ -40,20 +38,19 @@ def _finish_grid(plan: Plan, params: Params, lab: Lab) -> None:
     factors = list(dict.fromkeys(key for unit in plan.units for key in unit.values))
     summary = pd.read_csv(folder / SUMMARY, dtype=dict.fromkeys(factors, str), keep_default_na=False, na_values=[""])
     comparisons = pd.read_csv(folder / COMPARISONS, dtype=dict.fromkeys(factors, str))
-    with mpl.rc_context(style.RC):
-        figure = grid_figure(summary, factors)
-        drawing = Drawing(
-            figure,
-            f"Test figures of the grid {plan.name}",
-            "Means over seeds; bars are 95 % intervals over test groups with the seeds fixed. Methods stand side by "
-            "side at each value.",
-        )
-        many = varied(summary, factors)
-        lines = [_data_line(params), _cells_line(plan, summary, factors)]
-        tables = [_summary_table(summary, many)]
-        if len(comparisons):
-            tables.append(_comparison_table(comparisons, many))
-        files = write_page(folder, plan.name, f"Ablation: {plan.name}", lines, tables, {"grid": drawing})
+    figure = grid_figure(summary, factors)
+    drawing = Drawing(
+        figure,
+        f"Test figures of the grid {plan.name}",
+        "Means over seeds; bars are 95 % intervals over test groups with the seeds fixed. Methods stand side by "
+        "side at each value.",
+    )
+    many = varied(summary, factors)
+    lines = [_data_line(params), _cells_line(plan, summary, factors)]
+    tables = [_summary_table(summary, many)]
+    if len(comparisons):
+        tables.append(_comparison_table(comparisons, many))
+    files = write_page(folder, plan.name, f"Ablation: {plan.name}", lines, tables, {"grid": drawing})
     run = tracking.study_run(params, plan.name, plan.key)
     run.finish({}, [*files, *(folder / one for one in (RESULTS, SUMMARY, COMPARISONS))], f"ablation grid {plan.name}")
     print(f"study {plan.name}: {folder / SUMMARY}; page: {files[0]}")

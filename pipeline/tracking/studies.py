@@ -87,15 +87,26 @@ def study_run(params: Params, name: str, key: str, root: Path = Path()) -> Study
     if not params.tracking.enabled:
         return StudyRun(None, name)
     pipeline = open_session(params, root)
+    own = {KEY: key, KIND: "study", NAME: f"study/{name}"}
     with plain_errors(pipeline.uri):
-        query = f"tags.`{KEY}` = '{key}' and tags.`{KIND}` = 'study' and tags.`{NAME}` = 'study/{name}'"
-        found = pipeline.client.search_runs([pipeline.experiment_id], query, max_results=1)
-        if found:
-            run_id = found[0].info.run_id
-            pipeline.client.update_run(run_id, status="RUNNING")
+        if pipeline.adopted:  # mlflow run has made the study's run, and will end it
+            run_id = pipeline.parent_id
+            pipeline.tag(run_id, own)
         else:
-            tags = pipeline.state.tags | SOURCE | {KEY: key, KIND: "study", NAME: f"study/{name}"}
-            run_id = pipeline.client.create_run(pipeline.experiment_id, tags=tags, run_name=f"study {name}").info.run_id
-            pipeline.log(run_id, params=pipeline.state.params)
-            pipeline.show_data(pipeline.client.get_run(run_id))
+            run_id = _find(pipeline, own) or _make(pipeline, own, f"study {name}")
+            pipeline.client.update_run(run_id, status="RUNNING")
     return StudyRun(replace(pipeline, parent_id=run_id, adopted=True), name)  # a trial's end is not the study's
+
+
+def _find(pipeline: Session, tags: Mapping[str, str]) -> str | None:
+    query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+    found = pipeline.client.search_runs([pipeline.experiment_id], query, max_results=1)
+    return found[0].info.run_id if found else None
+
+
+def _make(pipeline: Session, tags: Mapping[str, str], title: str) -> str:
+    every = {**pipeline.state.tags, **SOURCE, **tags}
+    run_id = pipeline.client.create_run(pipeline.experiment_id, tags=every, run_name=title).info.run_id
+    pipeline.log(run_id, params=pipeline.state.params)
+    pipeline.show_data(pipeline.client.get_run(run_id))
+    return run_id
