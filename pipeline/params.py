@@ -47,6 +47,7 @@ class DataParams(Section):
     resize: Literal["crop", "pad", "squash"]
     corrections: Annotated[str, Field(min_length=1, description="CSV of corrected labels: sample_id, label")]
     max_bad_fraction: Annotated[Fraction, Field(description="share of unreadable images that is tolerated, 0 to 1")]
+    max_images: Annotated[int | None, Field(ge=64, description="use only so many images, at least 64; null: all")]
     workers: Annotated[int, Field(ge=0, description="processes that decode images, 0 = one per processor core")]
     phantom: PhantomParams
     medmnist: MedMnistParams

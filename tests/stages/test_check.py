@@ -99,7 +99,7 @@ def test_presets_name_the_same_parameters_so_that_switching_leaves_nothing_behin
     overlays = {path.stem: params_file.read_yaml(path) for path in (ROOT / "presets").glob("*.yaml")}
     assert set(overlays) == {
         "phantom", "phantom-chest", "lesion-small", "cardio-small", "paper-lesion", "paper-cardio", "medmnist",
-        "own-images",
+        "own-images", "lesion-study", "cardio-study",
     }  # fmt: skip
     assert len({frozenset(keys(overlay)) for overlay in overlays.values()}) == 1
 

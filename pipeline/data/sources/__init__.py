@@ -1,11 +1,20 @@
 """Data sources: each module knows one layout and answers the same question, what images and labels are there."""
 
 from pipeline.data.sources.base import Source
+from pipeline.data.sources.limit import limit
 from pipeline.params import Params
 
 
 def open_source(params: Params) -> Source:
-    """Open the source that `data.source` names: reads the label tables, not the images. Raises UserError."""
+    """Open the source that `data.source` names, or the part of it that `data.max_images` allows.
+
+    Reads the label tables, not the images. Raises UserError.
+    """
+    source = _open(params)
+    return source if params.data.max_images is None else limit(source, params.data.max_images, params.task)
+
+
+def _open(params: Params) -> Source:
     if params.data.source == "phantom":
         from pipeline.data.sources import phantom
 
