@@ -30,6 +30,9 @@ def prepared(tmp_path_factory) -> Project:
 
 
 GRIDS = {
+    "      - student.architecture: [densenet121]\n        split.folds: [3]\n        split.fold: [0, 1, 2]\n": (
+        "      - student.architecture: [mobilenet_v2]\n        split.folds: [2]\n        split.fold: [0, 1]\n"
+    ),
     "subsets.overlap: [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]": "subsets.overlap: [0.0, 0.5, 1.0]",
     f"student.architecture: {FIVE}": "student.architecture: [resnet18, mobilenet_v2]",
     "      - noise.rate: [0.0, 0.2, 0.4]\n": "      - noise.rate: [0.0, 0.4]\n",
@@ -41,7 +44,17 @@ GRIDS = {
     f"        - {FIVE}": "        - [resnet18, mobilenet_v2]",
 }
 """The repository's grids with fewer values and smaller networks."""
-CELLS = {"overlap": 6, "student": 2, "ingredients": 1, "beyond": 6, "weighting": 8, "noise": 4, "teachers": 2}
+CELLS = {
+    "methods": 1,
+    "folds": 2,
+    "overlap": 6,
+    "student": 2,
+    "ingredients": 1,
+    "beyond": 6,
+    "weighting": 8,
+    "noise": 4,
+    "teachers": 2,
+}
 
 
 def trials(project: Project, name: str) -> pd.DataFrame:

@@ -55,7 +55,17 @@ def test_a_grid_is_every_combination_with_every_seed():
 @pytest.mark.parametrize("name", sorted(TREE["study"]["grids"]))
 def test_the_grids_of_the_repository_hold_what_they_promise(name):
     plan = make_plan(name, params(), DIGEST)
-    cells = {"overlap": 12, "student": 5, "ingredients": 1, "beyond": 9, "weighting": 12, "noise": 16, "teachers": 5}
+    cells = {
+        "methods": 1,
+        "folds": 3,
+        "overlap": 12,
+        "student": 5,
+        "ingredients": 1,
+        "beyond": 9,
+        "weighting": 12,
+        "noise": 16,
+        "teachers": 5,
+    }
     assert len(plan.units) == cells[name]
     assert "roskd" in plan.methods
 

@@ -1,0 +1,52 @@
+"""docs/results.md is what its tables render to, and the renderer says what the tables hold."""
+
+import importlib.util
+from pathlib import Path
+
+import pandas as pd
+
+spec = importlib.util.spec_from_file_location("render", "docs/render.py")
+assert spec is not None
+render = importlib.util.module_from_spec(spec)
+assert spec.loader is not None
+spec.loader.exec_module(render)
+
+
+def test_the_page_of_results_is_rendered_from_its_tables():
+    assert Path("docs/results.md").read_text(encoding="utf-8") == render.render()
+
+
+def test_a_study_is_rendered_with_spread_interval_and_verdict(tmp_path):
+    figures = {"n_groups": 9, "n_seeds": 3, "noise.kind": "symmetric"}
+    summary = [
+        {"noise.rate": 0.2, "method": method, "checkpoint": checkpoint, "metric": metric, "value": value, "low": 0.1}
+        | {"high": 0.9, "sd": 0.01}
+        | figures
+        for method, checkpoint, value in (
+            ("baseline_3", "last", 0.5),
+            ("baseline_3", "smoothed", 0.4),
+            ("roskd", "smoothed", 0.6),
+        )
+        for metric in ("f1_macro", "auroc_macro")
+    ]
+    pairs = [
+        {"noise.rate": 0.2, "method_a": "roskd", "method_b": "baseline_3", "metric": metric, "difference": 0.1}
+        | {"low": low, "high": 0.2, "p_value": 0.02, "p_holm": 0.04, "resampled": "groups"}
+        | figures
+        for metric, low in (("f1_macro", 0.05), ("auroc_macro", -0.05))
+    ]
+    other = [row | {"noise.rate": 0.4} for row in summary]
+    pd.DataFrame(summary + other).to_csv(tmp_path / "summary.csv", index=False)
+    pd.DataFrame(pairs).to_csv(tmp_path / "comparisons.csv", index=False)
+    (tmp_path / "sections.yaml").write_text(
+        "title: '# T'\ntext: X\nsections:\n- {title: S, command: make it, tables: [summary.csv, comparisons.csv]}\n"
+    )
+    lines = render.render(tmp_path).splitlines()
+    assert lines[:8] == ["# T", "", "X", "", "## S", "", "```bash", "make it"]
+    assert "| noise.rate | method | macro F1 | macro AUROC |" in lines
+    assert "| 0.4 | RoS-KD (V, smoothed) | 0.600 ± 0.010 [0.100, 0.900] | 0.600 ± 0.010 [0.100, 0.900] |" in lines
+    assert sum("Baseline III" in line for line in lines) == 3  # at two rates, and once compared
+    assert lines[-1] == (
+        "| Baseline III (equal weights, all data) | +0.100 [+0.050, +0.200] higher (0.040) | "
+        "+0.100 [-0.050, +0.200] not shown (0.040) |"
+    )
