@@ -21,7 +21,8 @@ from pipeline.data.workers import count_cores, share
 from pipeline.files import write_json
 from pipeline.params import Params
 from pipeline.params_file import read_yaml
-from pipeline.stages.preset import merge, read_preset
+from pipeline.params_overlay import merge
+from pipeline.stages.preset import read_preset
 
 ROOT = Path(__file__).parents[1]
 LARGE, SMALL = 112_120, 11_212
