@@ -88,8 +88,15 @@ def live_run(params: Params, child: Child, *, root: Path = Path(), active: bool 
     is not imported. Raises UserError where the tracker cannot be opened.
     """
     run = _begin(params, child, root) if active and params.tracking.enabled else LiveRun(None)
-    try:
+    with ending(run):
         yield run
+
+
+@contextmanager
+def ending(run: LiveRun) -> Iterator[None]:
+    """End the run as the block ends: finished, failed, or killed by an interrupt."""
+    try:
+        yield
     except Exception:
         run.end("FAILED")
         raise

@@ -8,7 +8,7 @@ from typing import Any
 
 from pipeline import artifacts
 from pipeline.params import Params
-from pipeline.tracking.live import LiveRun
+from pipeline.tracking.live import LiveRun, ending
 from pipeline.tracking.runs import KEY, KIND, NAME, NOTE, Child
 from pipeline.tracking.session import SOURCE, Point, Session, open_session
 from pipeline.tracking.store import plain_errors
@@ -43,15 +43,8 @@ class StudyRun:
     def trial(self, number: int, title: str, params: Mapping[str, Any]) -> Iterator[TrialRun]:
         """Yield the run of a trial; `params` are those it differs in from params.yaml."""
         run = TrialRun(self._session, self._start(number, title, params)) if self._session else TrialRun(None)
-        try:
+        with ending(run):
             yield run
-        except Exception:
-            run.end("FAILED")
-            raise
-        except BaseException:
-            run.end("KILLED")
-            raise
-        run.end("FINISHED")
 
     def lost(self, run_id: str) -> None:
         """End the run of a trial whose worker was killed."""
