@@ -148,6 +148,7 @@ class Queue:
             if self._beats:
                 held.enter_context(_heartbeat(self._storage, trial_id))
             study = self.study(**options(waiting.number))
+            study.get_trials(deepcopy=False)  # Optuna's cache of a database must have met a trial to write to it
             return Taken(study, Trial(study, trial_id), _unit(waiting))
         return None
 

@@ -12,23 +12,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pipeline import params
+from pipeline import params_file
 from pipeline.data.sources import medmnist, open_source
 from pipeline.data.sources.medmnist_members import MEMBERS
 from pipeline.errors import UserError
-from pipeline.stages.preset import merge, read_preset
+from pipeline.params import Params
+from pipeline.params_overlay import merge
+from pipeline.stages.preset import read_preset
 
 COUNTS = {"train": 5, "val": 2, "test": 3}
 
 
-def params_of(path: Path, task: str = "multiclass", pixels: int = 32, **member: object) -> params.Params:
-    tree = params.read_yaml(Path("params.yaml"))
+def params_of(path: Path, task: str = "multiclass", pixels: int = 32, **member: object) -> Params:
+    tree = params_file.read_yaml(Path("params.yaml"))
     merge(tree, read_preset("medmnist"))
     tree["task"] = task
     tree["noise"] = tree["noise"] | {"kind": "none"}
     tree["data"] |= {"path": str(path), "image_size": pixels}
     tree["data"]["medmnist"] |= member
-    return params.validate(tree, "test")
+    return params_file.validate(tree, "test")
 
 
 def arrays(size: int = 28, channels: int = 3, classes: int = 7) -> dict[str, np.ndarray]:

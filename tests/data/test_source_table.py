@@ -13,27 +13,29 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
-from pipeline import params
+from pipeline import params_file
 from pipeline.data.sources import open_source
 from pipeline.data.sources.image_paths import colour_channels, leaves
 from pipeline.data.sources.table_labels import read_labels
 from pipeline.data.splits import assign
 from pipeline.errors import UserError
 from pipeline.labels import encode
-from pipeline.stages.preset import merge, read_preset
+from pipeline.params import Params, TableParams
+from pipeline.params_overlay import merge
+from pipeline.stages.preset import read_preset
 
 REAL = Path("../shared/data").resolve()
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="no folder ../shared/data with real images beside the clone")
 NAMES = ("a.png", "ward 2/b.png", "ward 2/Läsion ß.png", "c.png")
 
 
-def params_of(path: Path, task: str = "multiclass", **table: object) -> params.Params:
-    tree = params.read_yaml(Path("params.yaml"))
+def params_of(path: Path, task: str = "multiclass", **table: object) -> Params:
+    tree = params_file.read_yaml(Path("params.yaml"))
     merge(tree, read_preset("own-images"))
     tree["task"] = task
     tree["data"] |= {"path": str(path), "image_size": 32}
     tree["data"]["table"] |= table
-    return params.validate(tree, "test")
+    return params_file.validate(tree, "test")
 
 
 def write_csv(folder: Path, text: str) -> None:
@@ -343,7 +345,7 @@ def test_columns_and_joined_cells_tell_the_same(data):
     cells = [" ; ".join(names) for names in rows]
     table = pd.DataFrame({name: [str(int(name in names)) for names in rows] for name in classes})
     table["the cells"] = cells
-    wide = params.TableParams(
+    wide = TableParams(
         file="t.csv", image="image", label=tuple(classes), separator=None, group=None, split=None, classes=None
     )
     narrow = wide.model_copy(update={"label": "the cells", "separator": ";", "classes": tuple(classes)})
@@ -354,10 +356,10 @@ def test_columns_and_joined_cells_tell_the_same(data):
 
 @needs_real
 def test_the_real_lesions_are_the_same_from_a_table_as_from_the_official_layout(tmp_path):
-    official = params.read_yaml(Path("params.yaml"))
+    official = params_file.read_yaml(Path("params.yaml"))
     merge(official, read_preset("lesion-small"))
     official["data"]["path"] = str(REAL / "isic2019")
-    official = params.validate(official, "test")
+    official = params_file.validate(official, "test")
     theirs = open_source(official)
 
     root = tmp_path / "own"

@@ -7,21 +7,23 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline import params
+from pipeline import params_file
 from pipeline.data.array import write_images
 from pipeline.data.sources import open_source
 from pipeline.errors import UserError
-from pipeline.stages.preset import merge, read_preset
+from pipeline.params import Params
+from pipeline.params_overlay import merge
+from pipeline.stages.preset import read_preset
 
 REAL = Path("../shared/data").resolve()
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="no folder ../shared/data with real images beside the clone")
 
 
-def params_of(preset: str, path: Path, **data: object) -> params.Params:
-    tree = params.read_yaml(Path("params.yaml"))
+def params_of(preset: str, path: Path, **data: object) -> Params:
+    tree = params_file.read_yaml(Path("params.yaml"))
     merge(tree, read_preset(preset))
     tree["data"] |= {"path": str(path), "image_size": 32} | data
-    return params.validate(tree, "test")
+    return params_file.validate(tree, "test")
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,14 +27,16 @@ def programs() -> Path:
 
 
 @contextmanager
-def postgres(folder: Path) -> Iterator[str]:
-    """Run a server that keeps its data in `folder`; yields the URL of an empty database."""
+def postgres() -> Iterator[str]:
+    """Run a server in a folder of its own, which pytest's would hide from its user; yields an empty database's URL."""
     found = programs()
-    folder.mkdir(parents=True)
+    with tempfile.TemporaryDirectory(prefix="roskd-postgres-") as name:
+        yield from _serve(found, Path(name))
+
+
+def _serve(found: Path, folder: Path) -> Iterator[str]:
     as_user: list[str] = []
     if os.geteuid() == 0:  # initdb refuses root
-        for parent in (folder, *folder.parents[:2]):
-            parent.chmod(0o755)
         shutil.chown(folder, USER, pwd.getpwnam(USER).pw_gid)
         as_user = ["runuser", "-u", USER, "--"]
     data, port = folder / "data", _free_port()

@@ -1,6 +1,7 @@
 """Studies on the tiny project: searched by several workers, killed, interrupted, continued; and every ablation grid."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -99,16 +100,15 @@ def test_an_interrupted_search_goes_on_with_the_trials_left(prepared, tmp_path):
     assert "the same command goes on" in told
     assert "Traceback" not in told
     told = project.run(*STUDY, "run", "mine")
-    assert "5 trials done" not in told
+    assert re.search(r"study mine: [1-4] of 5 trials done", told), told
     assert trials(project, "mine")["unit"].tolist() == list(range(5))
-    assert "of 5 trials done" in told
 
 
 def test_three_workers_on_postgresql_one_of_them_killed(prepared, tmp_path):
     project = prepared.copy(tmp_path / "copy")
     project.change("trials: 5", "trials: 20")
     project.change("pruner: median", "pruner: none")
-    with postgres(tmp_path / "server") as url:
+    with postgres() as url:
         env = environment() | {"ROSKD_STUDY_STORAGE": url, "OMP_NUM_THREADS": "1"}
         log = tmp_path / "log"
         with log.open("w") as stream:
@@ -177,7 +177,8 @@ def test_a_grid_gives_the_students_of_the_stages(finished, tmp_path):
 def test_bad_input_is_told_and_nothing_is_damaged(prepared, tmp_path, old, new, message):
     project = prepared.copy(tmp_path / "copy")
     project.change("trials: 5", "trials: 2")
-    if "was" in message and "space" in message:
+    begun = message.endswith(" was")
+    if begun:
         project.run(*STUDY, "run", "mine")
     journal = project.path / "artifacts/studies/journal.log"
     before = journal.read_bytes() if journal.exists() else b""
@@ -185,9 +186,8 @@ def test_bad_input_is_told_and_nothing_is_damaged(prepared, tmp_path, old, new, 
     told = project.run(*STUDY, "run", "mine", ok=False)
     assert message in told
     assert "Traceback" not in told
-    after = journal.read_bytes() if journal.exists() else b""
-    assert after.startswith(before)
-    if before:
+    assert not journal.exists() or journal.read_bytes().startswith(before)
+    if begun:
         project.change(new, old)
         assert "2 of 2 trials done, 0 to do" in project.run(*STUDY, "run", "mine")
 

@@ -127,7 +127,7 @@ def test_the_phantom_preset_restores_the_default_byte_for_byte(workplace):
 
 
 def test_an_unknown_preset_lists_the_known_ones(workplace):
-    refused("PRESET is 'lesion'; the presets are cardio-small, lesion-small", name="lesion")
+    refused("PRESET is 'lesion'; the presets are cardio-small, cardio-study, lesion-small", name="lesion")
 
 
 def test_a_path_that_does_not_exist_is_told(workplace):

@@ -15,9 +15,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline import artifacts, params
+from pipeline import artifacts, params_file
 from pipeline.errors import UserError
 from pipeline.files import sha256_file
+from pipeline.params import Params
 from pipeline.stages import prepare
 
 CLASSES = ["MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC"]
@@ -25,12 +26,12 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
-def lesions(tmp_path, monkeypatch) -> Callable[..., params.Params]:
+def lesions(tmp_path, monkeypatch) -> Callable[..., Params]:
     """Write an ISIC folder of flat grey images {name: (grey or None for a broken file, class, lesion, size)}."""
-    tree = params.read_yaml(Path("params.yaml"))
+    tree = params_file.read_yaml(Path("params.yaml"))
     monkeypatch.chdir(tmp_path)
 
-    def write(images: dict[str, tuple[int | None, str, str, tuple[int, int]]], **data: object) -> params.Params:
+    def write(images: dict[str, tuple[int | None, str, str, tuple[int, int]]], **data: object) -> Params:
         folder = tmp_path / "data/ISIC_2019_Training_Input"
         folder.mkdir(parents=True, exist_ok=True)
         for name, (grey, _, _, size) in images.items():
@@ -45,7 +46,7 @@ def lesions(tmp_path, monkeypatch) -> Callable[..., params.Params]:
         lesion = {"image": list(images), "lesion_id": [group for _, _, group, _ in images.values()]}
         pd.DataFrame(lesion).to_csv(tmp_path / "data/ISIC_2019_Training_Metadata.csv", index=False)
         tree["data"] |= {"source": "isic2019", "path": "data", "max_bad_fraction": 0.2, "workers": 1, **data}
-        return params.validate(tree, "test")
+        return params_file.validate(tree, "test")
 
     return write
 
@@ -155,7 +156,7 @@ def read_only(tmp_path) -> Iterator[Path]:
 
 
 def test_a_read_only_folder_is_told_before_any_image_is_read(lesions, read_only):
-    settings = params.validate(params.read_yaml(ROOT / "params.yaml"), "test")
+    settings = params_file.validate(params_file.read_yaml(ROOT / "params.yaml"), "test")
     with pytest.raises(UserError, match=r"artifacts/data: cannot be written \(Permission denied\).*writable"):
         prepare.run(settings)
 

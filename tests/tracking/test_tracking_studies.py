@@ -1,5 +1,7 @@
 """A study in the tracker: one run, a child for each trial, and nothing that can stop a trial."""
 
+import os
+
 import pytest
 from mlflow import MlflowClient
 
@@ -26,7 +28,7 @@ def test_trials_are_children_of_the_studys_run_with_their_own_values(finished, p
     page = tmp_path / "index.html"
     page.write_text("<p>the page</p>")
     tracking.study_run(params, "mine", "k" * 64).finish({"best/test/f1_macro": 0.75}, [page], "best: tau 2")
-    client = MlflowClient()
+    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
     again = client.get_run(study.run_id)
     assert (again.info.status, again.data.metrics["best/test/f1_macro"]) == ("FINISHED", 0.75)
     assert again.data.tags["mlflow.note.content"] == "best: tau 2"
@@ -53,7 +55,7 @@ def test_a_trial_whose_worker_was_killed_is_ended_and_a_failure_does_not_end_the
 
 def test_mlflow_run_makes_the_studys_run(finished, params, monkeypatch):
     tracking.study_run(params, "first", "k" * 64)  # makes the experiment
-    client = MlflowClient()
+    client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
     experiment = client.get_experiment_by_name("roskd-phantom")
     given = client.create_run(experiment.experiment_id).info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", given)
