@@ -1,6 +1,7 @@
 """Atomic writes and content hashes: nothing half-written is left looking finished."""
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
@@ -50,6 +51,21 @@ def reserve(path: Path, size: int) -> None:
             if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):  # what a file system without it answers
                 raise OSError(error.errno, error.strerror, str(path)) from error
         stream.truncate(size)
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold the lock of the file `path`, which is made, inside the block; yields whether it is held.
+
+    `wait` False does not wait for another holder, but yields False. The system frees the lock however a process ends.
+    """
+    with path.open("a") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+            return
+        yield True
 
 
 def replace_folder(source: Path, target: Path) -> None:

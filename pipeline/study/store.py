@@ -4,17 +4,15 @@ A folder `<kind>/<hash>` appears whole or not at all. Whoever makes one holds a 
 that dies; the unfinished folder stays, and the next maker goes on in it.
 """
 
-import fcntl
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline import artifacts
-from pipeline.files import sha256_json, write_json
+from pipeline.files import locked, sha256_json, write_json
 
 POLL = 0.5
 """Seconds between looks for what another worker makes."""
@@ -63,7 +61,7 @@ class Store:
         path = self.path(node)
         unfinished = path.with_name(f".{path.name}")
         unfinished.parent.mkdir(parents=True, exist_ok=True)
-        with _lock(path.with_name(f".{path.name}.lock")) as held:
+        with locked(path.with_name(f".{path.name}.lock"), wait=False) as held:
             if not held:
                 return False
             if not path.is_dir():
@@ -78,15 +76,3 @@ class Store:
                 write_json(unfinished / MADE_FROM, {"seconds": seconds, "decided by": node.decides})
                 unfinished.replace(path)
         return True
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[bool]:
-    """Hold the file's lock inside the block, if nobody else does."""
-    with path.open("w") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True

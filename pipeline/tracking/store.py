@@ -1,6 +1,5 @@
 """The tracking store: where it is, how it is opened once by many processes, and one plain error where it cannot be."""
 
-import fcntl
 import hashlib
 import importlib
 import logging
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.errors import UserError
+from pipeline.files import locked
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -92,8 +92,7 @@ def exclusive(uri: str) -> Iterator[None]:
     else:
         name = hashlib.sha256(uri.encode()).hexdigest()[:16]
         lock = Path(tempfile.gettempdir()) / f"roskd-{os.getuid()}-{name}.lock"
-    with lock.open("w") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    with locked(lock):
         yield
 
 
