@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 from ruamel.yaml import YAML
 
-from pipeline.distillation.methods import GRID_RUNS, TITLES
+from pipeline.distillation.methods import reported_checkpoint, title_of
 
 HERE = Path(__file__).parent / "results"
 METRICS = {"f1_macro": "macro F1", "auroc_macro": "macro AUROC"}
@@ -60,7 +60,7 @@ def _section(section: dict[str, Any], folder: Path) -> str:
 
 def _summary(table: pd.DataFrame) -> str:
     """Means over seeds with standard deviation and 95 % interval; RoS-KD smoothed, the others' last epoch."""
-    table = table.loc[(table["checkpoint"] == "smoothed") == (table["method"] == "roskd")]
+    table = table.loc[table["checkpoint"] == table["method"].map(reported_checkpoint)]
     factors = [name for name in table.columns if name not in FIXED and table[name].nunique() > 1]
     lines = [[*factors, "method", *METRICS.values()]]
     for key, rows in table.groupby([*factors, "method"], sort=False, dropna=False):
@@ -71,7 +71,7 @@ def _summary(table: pd.DataFrame) -> str:
             one: Any = figures.loc[metric]
             spread = f" ± {one['sd']:.3f}" if pd.notna(one["sd"]) else ""
             cells.append(f"{one['value']:.3f}{spread} [{one['low']:.3f}, {one['high']:.3f}]")
-        lines.append([*map(str, values), _title(method), *cells])
+        lines.append([*map(str, values), title_of(method), *cells])
     return _markdown(lines)
 
 
@@ -89,12 +89,8 @@ def _comparisons(table: pd.DataFrame) -> str:
             cells.append(
                 f"{one['difference']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}] {told} ({one['p_holm']:.3f})"
             )
-        lines.append([*map(str, values), _title(method), *cells])
+        lines.append([*map(str, values), title_of(method), *cells])
     return _markdown(lines)
-
-
-def _title(method: str) -> str:
-    return TITLES.get(method) or GRID_RUNS[method].title
 
 
 def _markdown(lines: list[list[str]]) -> str:

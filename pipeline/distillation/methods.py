@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from models.architectures import Architecture
-from pipeline.artifacts import Pool
+from pipeline.artifacts import Checkpoint, Pool
 
 Weighting = Literal["uniform", "stochastic", "reinforced"]
 
@@ -51,6 +51,16 @@ STAGES: dict[str, tuple[str, ...]] = {
 
 TITLES: dict[str, str] = {name: method.title for name, method in RUNS.items()} | {ROSKD: "RoS-KD (V, smoothed)"}
 """Titles for people, in the order of the table; RoS-KD stands last."""
+
+
+def title_of(method: str) -> str:
+    """Return a method's title for people, also that of one which grids alone have."""
+    return TITLES.get(method) or GRID_RUNS[method].title
+
+
+def reported_checkpoint(method: str) -> Checkpoint:
+    """Return the checkpoint that a method stands for: the last epoch, for RoS-KD the smoothed weights."""
+    return "smoothed" if method == ROSKD else "last"
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from pipeline.distillation.methods import ROSKD, TITLES
+from pipeline.distillation.methods import ROSKD, TITLES, reported_checkpoint
 from pipeline.labels import indicator
 from pipeline.report import heatmap, style
 from pipeline.report.findings import COLUMNS, difference, number
-from pipeline.report.results import Results, label_flags, over_seeds, reported_checkpoint
+from pipeline.report.results import Results, label_flags, over_seeds
 
 COMPARED = ("f1_macro", "auroc_macro")
 LABELS = {"f1_macro": "macro F1", "auroc_macro": "macro AUROC", "loss": "supervised loss in nats"}

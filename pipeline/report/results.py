@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline import artifacts
-from pipeline.distillation.methods import ROSKD, ROSKD_RUN, RUNS, TITLES
+from pipeline.distillation.methods import ROSKD, ROSKD_RUN, RUNS, TITLES, reported_checkpoint
 from pipeline.errors import UserError
 from pipeline.labels import SEPARATOR
 from pipeline.params import Params
@@ -123,11 +123,6 @@ def over_seeds(rows: pd.DataFrame, by: list[str]) -> dict[tuple, Figure]:
     """Return each group's mean and standard deviation of the column value; groups keep the order of the table."""
     grouped = rows.groupby(by, sort=False)["value"]
     return {key: Figure(float(values.mean()), float(values.std())) for key, values in grouped}  # type: ignore[misc]
-
-
-def reported_checkpoint(method: str) -> artifacts.Checkpoint:
-    """Return the checkpoint that the main table shows: the last epoch, for RoS-KD the smoothed weights."""
-    return "smoothed" if method == ROSKD else "last"
 
 
 def located(root: Path, path: Path) -> Path:

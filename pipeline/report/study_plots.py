@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from pipeline.distillation.methods import GRID_RUNS, ROSKD, TITLES
+from pipeline.distillation.methods import ROSKD, reported_checkpoint, title_of
 from pipeline.report import style
 
 METRICS = {"f1_macro": "macro F1", "auroc_macro": "macro AUROC"}
@@ -21,14 +21,9 @@ LOG_FROM = 20
 """Ratio of the largest to the smallest value from which an axis is logarithmic."""
 
 
-def title_of(method: str) -> str:
-    """Return a method's title for people."""
-    return TITLES.get(method) or GRID_RUNS[method].title
-
-
 def main_rows(summary: pd.DataFrame) -> pd.DataFrame:
     """Return the rows that methods stand for: the last epoch, RoS-KD's smoothed weights."""
-    return summary.loc[summary["checkpoint"].eq("smoothed") == summary["method"].eq(ROSKD)]
+    return summary.loc[summary["checkpoint"] == summary["method"].map(reported_checkpoint)]
 
 
 def varied(summary: pd.DataFrame, factors: Sequence[str]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,29 +13,23 @@ from models.registry import build
 from pipeline import artifacts
 from pipeline.artifacts import Checkpoint, Pool
 from pipeline.data.prepared import Prepared, load_prepared
-from pipeline.distillation.methods import INGREDIENTS, ROSKD, ROSKD_RUN, RUNS
-from pipeline.evaluation.metrics import evaluate, tune_thresholds
-from pipeline.evaluation.resampling import METRICS, draw_kinds, resample
+from pipeline.distillation.methods import INGREDIENTS, ROSKD, ROSKD_RUN, RUNS, reported_checkpoint
+from pipeline.evaluation.resampling import METRICS, draw_kinds
 from pipeline.evaluation.statistics import bootstrap_interval, compare
+from pipeline.experiment.figures import CHECKPOINTS, EVALUATED, Logits, Row, figures_of, resampled
 from pipeline.files import atomic
 from pipeline.params import Params, StudentParams, TeacherParams
 from pipeline.seeds import stream
 from pipeline.training.device import pick_device
 from pipeline.training.feed import open_images
 
-EVALUATED = ("val", "test")
 POOLS: tuple[Pool, ...] = ("full", "subset")
-CHECKPOINTS: tuple[Checkpoint, ...] = ("last", "selected", "smoothed")
-
-Row = dict[str, Any]
 COMPARED = (
     [(ROSKD, name) for name in RUNS],
     [(one.method, one.without) for one in INGREDIENTS if one.method != ROSKD],
 )
 """Two families: RoS-KD against every other method, and the ingredients' own shares that are not among those."""
 
-Logits = dict[str, np.ndarray]
-"""{split: float32 (N, C)} of one network."""
 Students = dict[tuple[str, Checkpoint], dict[int, Logits]]
 """What each method's checkpoint answered, by seed."""
 
@@ -77,26 +70,12 @@ def run(params: Params) -> None:
     _write_statistics(params, prepared, students)
 
 
-def _figures(prepared: Prepared, logits: Logits) -> list[Row]:
-    """All figures of one network on every evaluated split; thresholds are tuned on validation, never on test."""
-    thresholds = _thresholds(prepared, logits)
-    rows = []
-    for split in EVALUATED:
-        table = evaluate(prepared.task, logits[split], prepared.targets(split), prepared.classes, thresholds)
-        rows += [{"split": split} | row for row in table.to_dict("records")]
-    return rows
-
-
-def _thresholds(prepared: Prepared, logits: Logits) -> np.ndarray | None:
-    return None if prepared.task == "multiclass" else tune_thresholds(logits["val"], prepared.targets("val"))
-
-
 def _student_rows(prepared: Prepared, students: Students) -> list[Row]:
     return [
         {"seed": seed, "method": method, "checkpoint": checkpoint} | row
         for (method, checkpoint), by_seed in students.items()
         for seed, logits in by_seed.items()
-        for row in _figures(prepared, logits)
+        for row in figures_of(prepared, logits)
     ]
 
 
@@ -106,7 +85,7 @@ def _teacher_rows(params: Params, prepared: Prepared, networks: Networks) -> lis
         for seed in params.seeds
         for pool in POOLS
         for name in params.teachers.architectures
-        for row in _figures(
+        for row in figures_of(
             prepared, networks.answers(name, params.teachers, artifacts.teacher_weights(seed, pool, name))
         )
     ]
@@ -130,16 +109,9 @@ def _write_statistics(params: Params, prepared: Prepared, students: Students) ->
     kinds = draw_kinds(prepared.groups[test], len(params.seeds), stream(params.split.seed, "bootstrap", 0))
     fixed = kinds[0]
     figures = {
-        key: resample(
-            prepared.task,
-            [by_seed[seed]["test"] for seed in params.seeds],
-            prepared.targets("test"),
-            fixed,
-            thresholds=_all_thresholds(params, prepared, by_seed),
-        )
-        for key, by_seed in students.items()
+        key: resampled(prepared, [by_seed[seed] for seed in params.seeds], fixed) for key, by_seed in students.items()
     }
-    main = {method: figures[method, "smoothed" if method == ROSKD else "last"] for method in (*RUNS, ROSKD)}
+    main = {method: figures[method, reported_checkpoint(method)] for method in (*RUNS, ROSKD)}
     _write_csv(
         artifacts.COMPARISONS,
         [row for draws in kinds for family in COMPARED for row in compare(main, family, draws)],
@@ -153,12 +125,6 @@ def _write_statistics(params: Params, prepared: Prepared, students: Students) ->
             for metric in METRICS
         ],
     )
-
-
-def _all_thresholds(params: Params, prepared: Prepared, by_seed: dict[int, Logits]) -> list[np.ndarray] | None:
-    if prepared.task == "multiclass":
-        return None
-    return [tune_thresholds(by_seed[seed]["val"], prepared.targets("val")) for seed in params.seeds]
 
 
 def _write_csv(path: Path, rows: list[Row]) -> None:
