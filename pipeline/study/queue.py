@@ -5,7 +5,6 @@ killed is begun again: where the storage is a database, its missing heartbeat te
 worker holds on a file for as long as it lives.
 """
 
-import fcntl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from pipeline import artifacts
 from pipeline.errors import UserError
+from pipeline.files import locked
 from pipeline.study.plan import Plan
 from pipeline.study.storage import HEARTBEAT, RETRIES
 
@@ -53,7 +53,7 @@ class Queue:
         Raises UserError where a study of that name was begun with another definition.
         """
         self._locks.mkdir(parents=True, exist_ok=True)
-        with _locked(self._locks / "plan.lock", wait=True):
+        with locked(self._locks / "plan.lock"):
             direction = "minimize" if self._plan.metric == "loss" else "maximize"
             try:
                 study = optuna.create_study(storage=self._storage, study_name=self._plan.name, direction=direction)
@@ -104,7 +104,7 @@ class Queue:
 
     def is_busy(self) -> bool:
         """Whether another worker still has a trial, which may come back."""
-        return bool(self.study().get_trials(deepcopy=False, states=OPEN))
+        return bool(self._wanted(*OPEN))
 
     @contextmanager
     def take(self, options: Callable[[int], dict[str, Any]]) -> Iterator[Taken | None]:
@@ -129,7 +129,7 @@ class Queue:
             fail_stale_trials(study)
         else:
             for number in before:
-                with _locked(self._lock_of(number)) as free:
+                with locked(self._lock_of(number), wait=False) as free:
                     if free and study.trials[number].state == TrialState.RUNNING:
                         self._give_back(study, number)
         failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
@@ -137,9 +137,9 @@ class Queue:
 
     def _pop(self, options: Callable[[int], dict[str, Any]], held: ExitStack) -> Taken | None:
         study_id = self._storage.get_study_id_from_name(self._plan.name)
-        for waiting in self.study().get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+        for waiting in self._wanted(TrialState.WAITING):
             trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, waiting.number)
-            alive = held.enter_context(_locked(self._lock_of(waiting.number)))
+            alive = held.enter_context(locked(self._lock_of(waiting.number), wait=False))
             try:
                 if not alive or not self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
                     continue
@@ -151,6 +151,11 @@ class Queue:
             study.get_trials(deepcopy=False)  # Optuna's cache of a database must have met a trial to write to it
             return Taken(study, Trial(study, trial_id), _unit(waiting))
         return None
+
+    def _wanted(self, *states: TrialState) -> list[FrozenTrial]:
+        """The trials in these states, but for those queued when the study was to have more."""
+        trials = self.study().get_trials(deepcopy=False, states=states)
+        return [trial for trial in trials if _unit(trial) < len(self._plan.units)]
 
     def _give_back(self, study: optuna.Study, number: int) -> None:
         """End a trial that came to nothing and, unless it has been begun too often, queue its unit again."""
@@ -180,18 +185,6 @@ def _is_done(trial: FrozenTrial) -> bool:
 
 def _rank(trial: FrozenTrial) -> int:
     return 2 * _is_done(trial) + (trial.state in OPEN)
-
-
-@contextmanager
-def _locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
-    """Hold a file's lock inside the block; yields whether it was free (`wait`: until it is)."""
-    with path.open("a") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            yield False
-            return
-        yield True
 
 
 @contextmanager

@@ -67,6 +67,16 @@ def test_a_second_run_goes_on_and_more_trials_can_be_asked_for(tmp_path):
     assert [do_one(more) for _ in range(3)] == [4, 5, None]
 
 
+def test_fewer_trials_than_were_queued_leave_the_rest_alone(tmp_path):
+    queue(tmp_path, plan(4)).create()
+    fewer = queue(tmp_path, plan(2))
+    fewer.create()
+    assert [do_one(fewer) for _ in range(3)] == [0, 1, None]
+    assert not fewer.is_busy()
+    assert fewer.left() == 0
+    assert [do_one(queue(tmp_path, plan(4))) for _ in range(3)] == [2, 3, None]
+
+
 def interrupted(own: Queue) -> float:
     """Begin a trial and press Ctrl-C in it; returns what it had drawn."""
     drawn = -1.0
