@@ -5,7 +5,8 @@ import numpy as np
 from pipeline.artifacts import Checkpoint
 from pipeline.errors import UserError
 from pipeline.evaluation.metrics import epoch_metrics
-from pipeline.study.outcome import EVALUATED, Outcome
+from pipeline.experiment.figures import EVALUATED
+from pipeline.study.outcome import Outcome
 
 
 def value_of(outcome: Outcome, metric: str, checkpoint: Checkpoint = "smoothed") -> float:

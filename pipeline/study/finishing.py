@@ -1,16 +1,19 @@
 """The end of a study: its tables, pictures and page, in the terminal and in the tracker."""
 
 import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
 
 from pipeline import artifacts, tracking
+from pipeline.distillation.methods import title_of
+from pipeline.errors import UserError
 from pipeline.params import Params
 from pipeline.report.study_page import Drawing, Table, write_page
-from pipeline.report.study_plots import grid_figure, main_rows, search_figures, title_of, varied
+from pipeline.report.study_plots import grid_figure, main_rows, search_figures, varied
 from pipeline.study import search
-from pipeline.study.grids import COMPARISONS, RESULTS, SUMMARY, write_tables
+from pipeline.study.grids import COMPARISONS, RESULTS, SUMMARY, cells_of, write_tables
 from pipeline.study.lab import Lab
-from pipeline.study.plan import Plan, make_plan, told
-from pipeline.study.queue import Queue
+from pipeline.study.plan import Plan, finished_cells, make_plan, told
+from pipeline.study.queue import REASON, UNIT, Queue
 from pipeline.study.storage import open_storage
 
 METRICS = {"f1_macro": "F1", "auroc_macro": "AUROC"}
@@ -26,15 +29,20 @@ def finish(params: Params, name: str, wall: float | None, workers: int) -> None:
     queue = Queue(plan, open_storage(params))
     best = search.best_trial(queue, plan)
     if plan.is_grid:
-        _finish_grid(plan, params, lab)
+        _finish_grid(plan, params, lab, queue)
     else:
         seconds = None if wall is None else search.price(plan, params, lab, queue, wall, workers)
         _finish_search(plan, params, search.Found(best, search.contenders(plan, params, lab, best), seconds), queue)
 
 
-def _finish_grid(plan: Plan, params: Params, lab: Lab) -> None:
+def _finish_grid(plan: Plan, params: Params, lab: Lab, queue: Queue) -> None:
     folder = artifacts.STUDIES / plan.name
-    write_tables(plan, params, lab, folder)
+    trials = queue.trials()
+    cells = finished_cells(plan, {trial.user_attrs[UNIT] for trial in trials if trial.state == TrialState.COMPLETE})
+    left_out = _left_out(plan, trials)
+    if not cells:
+        raise UserError(f"study {plan.name}: no setting is complete with every seed; {left_out[0]}")
+    write_tables(cells_of(plan, cells, params, lab), params, folder)
     factors = list(dict.fromkeys(key for unit in plan.units for key in unit.values))
     summary = pd.read_csv(folder / SUMMARY, dtype=dict.fromkeys(factors, str), keep_default_na=False, na_values=[""])
     comparisons = pd.read_csv(folder / COMPARISONS, dtype=dict.fromkeys(factors, str))
@@ -46,13 +54,15 @@ def _finish_grid(plan: Plan, params: Params, lab: Lab) -> None:
         "side at each value.",
     )
     many = varied(summary, factors)
-    lines = [_data_line(params), _cells_line(plan, summary, factors)]
+    lines = [_data_line(params), _cells_line(plan, summary, factors), *left_out]
     tables = [_summary_table(summary, many)]
     if len(comparisons):
         tables.append(_comparison_table(comparisons, many))
     files = write_page(folder, plan.name, f"Ablation: {plan.name}", lines, tables, {"grid": drawing})
     run = tracking.study_run(params, plan.name, plan.key)
     run.finish({}, [*files, *(folder / one for one in (RESULTS, SUMMARY, COMPARISONS))], f"ablation grid {plan.name}")
+    for line in left_out:
+        print(f"study {plan.name}: {line}")
     print(f"study {plan.name}: {folder / SUMMARY}; page: {files[0]}")
 
 
@@ -63,7 +73,7 @@ def _finish_search(plan: Plan, params: Params, found: search.Found, queue: Queue
     lines = [
         _data_line(params),
         f"{len(trials)} trials ({states}), each one student of RoS-KD; best by validation {plan.metric}: "
-        f"{search.told_values(found.best)}.",
+        f"{told(found.best.params)}.",
         *([f"{found.price}."] if found.price else []),
     ]
     drawings = {
@@ -85,6 +95,16 @@ def _finish_search(plan: Plan, params: Params, found: search.Found, queue: Queue
     if found.price:
         print(found.price)
     print(f"page: {files[0]}; python -m pipeline.study apply {plan.name} writes the best parameters into params.yaml")
+
+
+def _left_out(plan: Plan, trials: list[FrozenTrial]) -> list[str]:
+    """Return why settings of a grid are missing from its tables: a sentence for each training that failed."""
+    failed = [(plan.units[trial.user_attrs[UNIT]], trial) for trial in trials if trial.state == TrialState.FAIL]
+    reasons = [trial.user_attrs.get(REASON, "its worker died") for _, trial in failed]
+    return [
+        f"Left out: {told(unit.values)}, since seed {unit.seed} failed: {reason}"
+        for (unit, _), reason in zip(failed, reasons, strict=True)
+    ]
 
 
 def _data_line(params: Params) -> str:

@@ -1,30 +1,26 @@
 """What an ablation grid measured: tables of every cell, method and seed, with intervals and comparisons."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from pipeline.artifacts import Checkpoint
-from pipeline.distillation.methods import ROSKD
-from pipeline.evaluation.metrics import evaluate, tune_thresholds
-from pipeline.evaluation.resampling import Draws, Figures, draw_kinds, resample
+from pipeline.distillation.methods import ROSKD, reported_checkpoint
+from pipeline.evaluation.resampling import draw_kinds
 from pipeline.evaluation.statistics import bootstrap_interval, compare
+from pipeline.experiment.figures import CHECKPOINTS, Row, figures_of, resampled
 from pipeline.files import atomic
 from pipeline.params import Params
 from pipeline.params_file import with_values
 from pipeline.seeds import stream
 from pipeline.study.lab import Lab
-from pipeline.study.outcome import EVALUATED, Outcome
+from pipeline.study.outcome import Outcome
 from pipeline.study.plan import Plan, Values, run_of, shown
 
-CHECKPOINTS: tuple[Checkpoint, ...] = ("last", "selected", "smoothed")
 RESULTS, SUMMARY, COMPARISONS = "results.csv", "summary.csv", "comparisons.csv"
-
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -40,20 +36,12 @@ class Cell:
         return {name: shown(value) for name, value in self.values.items()}
 
 
-def cells(plan: Plan, params: Params, lab: Lab) -> Iterator[Cell]:
-    """Yield the finished cells; every student comes from the store."""
-    for values in unique([unit.values for unit in plan.units]):
-        own = with_values(params, values, f"study {plan.name}")
-        students = {run: {seed: lab.student(own, seed, run) for seed in params.seeds} for run in plan.runs}
-        yield Cell(values, {method: students[run_of(method)] for method in plan.methods})
-
-
-def write_tables(plan: Plan, params: Params, lab: Lab, folder: Path) -> None:
+def write_tables(cells: Iterable[Cell], params: Params, folder: Path) -> None:
     """Write results.csv, summary.csv and comparisons.csv into `folder`."""
     results: list[Row] = []
     summary: list[Row] = []
     comparisons: list[Row] = []
-    for cell in cells(plan, params, lab):
+    for cell in cells:
         results += [cell.labels | row for row in _results(cell)]
         more, pairs = _statistics(cell, params)
         summary += [cell.labels | row for row in more]
@@ -63,21 +51,21 @@ def write_tables(plan: Plan, params: Params, lab: Lab, folder: Path) -> None:
             pd.DataFrame(rows).to_csv(temporary, index=False)
 
 
+def cells_of(plan: Plan, wanted: Iterable[Values], params: Params, lab: Lab) -> Iterator[Cell]:
+    """Yield the cells of `wanted` values, which are finished; every student comes from the store."""
+    for values in wanted:
+        own = with_values(params, values, f"study {plan.name}")
+        students = {run: {seed: lab.student(own, seed, run) for seed in params.seeds} for run in plan.runs}
+        yield Cell(values, {method: students[run_of(method)] for method in plan.methods})
+
+
 def _results(cell: Cell) -> Iterator[Row]:
     """Every figure of every student, as in metrics/students.csv."""
     for method, by_seed in cell.students.items():
         for seed, outcome in by_seed.items():
             for checkpoint in CHECKPOINTS[-1:] if method == ROSKD else CHECKPOINTS:
-                logits, prepared = outcome.logits[checkpoint], outcome.prepared
-                thresholds = _thresholds(outcome, checkpoint)
-                for split in EVALUATED:
-                    table = evaluate(
-                        prepared.task, logits[split], prepared.targets(split), prepared.classes, thresholds
-                    )
-                    labels = {"seed": seed, "method": method, "checkpoint": checkpoint, "split": split}
-                    yield from (
-                        labels | {str(key): value for key, value in row.items()} for row in table.to_dict("records")
-                    )
+                labels = {"seed": seed, "method": method, "checkpoint": checkpoint}
+                yield from (labels | row for row in figures_of(outcome.prepared, outcome.logits[checkpoint]))
 
 
 def _statistics(cell: Cell, params: Params) -> tuple[list[Row], list[Row]]:
@@ -86,7 +74,7 @@ def _statistics(cell: Cell, params: Params) -> tuple[list[Row], list[Row]]:
     groups = prepared.groups[prepared.rows("test")]
     kinds = draw_kinds(groups, len(params.seeds), stream(params.split.seed, "bootstrap", 0))
     figures = {
-        (method, checkpoint): _resampled(by_seed, checkpoint, kinds[0])
+        (method, checkpoint): resampled(prepared, [one.logits[checkpoint] for one in by_seed.values()], kinds[0])
         for method, by_seed in cell.students.items()
         for checkpoint in _summarised(method)
     }
@@ -97,41 +85,10 @@ def _statistics(cell: Cell, params: Params) -> tuple[list[Row], list[Row]]:
         for (method, checkpoint), found in figures.items()
         for metric, values in found.items()
     ]
-    main = {method: figures[method, reported(method)] for method in cell.students}
+    main = {method: figures[method, reported_checkpoint(method)] for method in cell.students}
     pairs = [(ROSKD, method) for method in cell.students if method != ROSKD] if ROSKD in cell.students else []
     return summary, [row for draws in kinds for row in compare(main, pairs, draws)]
 
 
 def _summarised(method: str) -> tuple[Checkpoint, ...]:
     return ("smoothed",) if method == ROSKD else ("last", "smoothed")
-
-
-def _resampled(by_seed: dict[int, Outcome], checkpoint: Checkpoint, draws: Draws) -> Figures:
-    outcomes = list(by_seed.values())
-    prepared = outcomes[0].prepared
-    thresholds = [_thresholds(outcome, checkpoint) for outcome in outcomes]
-    return resample(
-        prepared.task,
-        [outcome.logits[checkpoint]["test"] for outcome in outcomes],
-        prepared.targets("test"),
-        draws,
-        thresholds=None if prepared.task == "multiclass" else [one for one in thresholds if one is not None],
-    )
-
-
-def _thresholds(outcome: Outcome, checkpoint: Checkpoint) -> np.ndarray | None:
-    """Thresholds tuned on validation, never on test; multilabel only."""
-    prepared = outcome.prepared
-    if prepared.task == "multiclass":
-        return None
-    return tune_thresholds(outcome.logits[checkpoint]["val"], prepared.targets("val"))
-
-
-def reported(method: str) -> Checkpoint:
-    """The checkpoint that a method stands for: the last epoch, for RoS-KD the smoothed weights."""
-    return "smoothed" if method == ROSKD else "last"
-
-
-def unique(values: list[Values]) -> list[Values]:
-    """The distinct ones, in order."""
-    return [one for place, one in enumerate(values) if one not in values[:place]]

@@ -18,7 +18,7 @@ from pipeline.experiment.teachers import train_teacher
 from pipeline.files import sha256_files, sha256_json
 from pipeline.params import TRAINING_MACHINE, Params
 from pipeline.study.data import StudyData, digest_of
-from pipeline.study.outcome import Outcome, read_outcome, seconds_of, write_predictions
+from pipeline.study.outcome import Outcome, read_outcome, write_predictions
 from pipeline.study.store import Node, Store
 
 CODE = ("models", "pipeline/distillation", "pipeline/training", "pipeline/experiment", "pipeline/data/views.py")
@@ -32,7 +32,7 @@ class Lab:
         """Open the prepared data; raises UserError where it is missing."""
         self.data = StudyData(params)
         self._store = store or Store()
-        self._benches: dict[int, Bench] = {}
+        self._opened: Bench | None = None
 
     def student(self, params: Params, seed: int, run: str, on_epoch: OnEpoch | None = None) -> Outcome:
         """Return the student of the method `run` (GRID_RUNS); `on_epoch` is told of its epochs, then or now."""
@@ -55,10 +55,6 @@ class Lab:
     def teachers(self, params: Params, seed: int, run: str) -> list[Path]:
         """Make what the method's student learns from; returns the folder of each teacher's answers."""
         return self._store.get(self._answers(params, seed, GRID_RUNS[run]))
-
-    def teacher_seconds(self, params: Params, seed: int, run: str) -> dict[Path, float]:
-        """Return how long the making of each teacher and its answers took, by folder."""
-        return {folder: seconds_of(folder) for folder in self.teachers(params, seed, run)}
 
     def _student(self, params: Params, seed: int, run: str, on_epoch: OnEpoch) -> Node:
         method = GRID_RUNS[run]
@@ -134,10 +130,10 @@ class Lab:
     def _bench(self, params: Params, seed: int) -> Bench:
         """The bench of these parameters; the images of one split are put on the device once."""
         prepared = self.data.prepared(params)
-        if id(prepared) not in self._benches:
-            self._benches.clear()  # one set of images on the device at a time
-            self._benches[id(prepared)] = open_bench(params, seed, prepared)
-        return replace(self._benches[id(prepared)], params=params, seed=seed)
+        if self._opened is None or self._opened.prepared is not prepared:
+            self._opened = None  # one set of images on the device at a time
+            self._opened = open_bench(params, seed, prepared)
+        return replace(self._opened, params=params, seed=seed)
 
 
 def _common(data: StudyData, prepared: Prepared, params: Params, seed: int) -> dict[str, Any]:

@@ -13,14 +13,10 @@ from models.inference import predict
 from pipeline.artifacts import Checkpoint
 from pipeline.data.prepared import Prepared
 from pipeline.experiment.bench import Bench
+from pipeline.experiment.figures import EVALUATED, Logits
 from pipeline.study.store import MADE_FROM
 from pipeline.training.feed import open_images
 from pipeline.training.loop import Weights
-
-EVALUATED = ("val", "test")
-
-Logits = dict[str, np.ndarray]
-"""{split: float32 (N, C)} of one network."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """What a study will do, and what it may not change once it has begun."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +62,13 @@ class Plan:
 def run_of(method: str) -> str:
     """Return the student run behind a method: RoS-KD is the smoothed student of baseline_5."""
     return ROSKD_RUN if method == ROSKD else method
+
+
+def finished_cells(plan: Plan, complete: Collection[int]) -> list[Values]:
+    """Return the values of a grid's cells whose every unit, by number, is `complete`."""
+    cells = [unit.values for unit in plan.units]
+    unfinished = [values for number, values in enumerate(cells) if number not in complete]
+    return [values for place, values in enumerate(cells) if values not in cells[:place] and values not in unfinished]
 
 
 def make_plan(name: str, params: Params, data_digest: str) -> Plan:

@@ -27,7 +27,7 @@ def run(params: Params, name: str, workers: int) -> int:
     queue.create()
     total, left = len(plan.units), queue.left()
     print(f"study {name}: {total - left} of {total} {_units(plan)} done, {left} to do", flush=True)
-    begun = time.monotonic()
+    begun = time.time()
     if left and not _run_workers(name, min(workers, left)):
         left = queue.left()
         print(f"study {name}: interrupted, {left} of {total} left; the same command goes on", flush=True)
@@ -38,7 +38,7 @@ def run(params: Params, name: str, workers: int) -> int:
             f"study {name}: {left} of {total} {_units(plan)} are left, though its workers have ended; what they "
             "printed says why. The same command goes on"
         )
-    told = [f"--wall={time.monotonic() - begun:.1f}"] if total - left and _all_of_this_run(begun, queue) else []
+    told = [f"--wall={time.time() - begun:.1f}"] if _all_begun_since(begun, queue) else []
     command = [sys.executable, "-m", "pipeline.study", "report", name, *told, f"--workers={workers}"]
     return subprocess.run(command, check=False, env=_environment(workers)).returncode
 
@@ -74,12 +74,10 @@ def _environment(workers: int) -> dict[str, str]:
     return {"OMP_NUM_THREADS": str(max(1, count_cores() // workers))} | dict(os.environ)
 
 
-def _all_of_this_run(begun: float, queue: Queue) -> bool:
-    """Whether every trial was begun since `begun`: the clock then speaks about the whole study."""
-    since = time.time() - (time.monotonic() - begun)
-    return all(
-        trial.datetime_start is not None and trial.datetime_start.timestamp() >= since for trial in queue.trials()
-    )
+def _all_begun_since(begun: float, queue: Queue) -> bool:
+    """Whether the clock since `begun` speaks about the whole study: every trial is of this run."""
+    starts = [trial.datetime_start for trial in queue.trials()]
+    return all(start is not None and start.timestamp() >= begun for start in starts)
 
 
 def _units(plan: Plan) -> str:

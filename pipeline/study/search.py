@@ -8,18 +8,23 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.distillation.methods import ROSKD_RUN, RUNS, TITLES
+from pipeline.artifacts import Checkpoint
+from pipeline.distillation.methods import ROSKD, ROSKD_RUN, reported_checkpoint
 from pipeline.errors import UserError
 from pipeline.files import atomic
 from pipeline.params import Params
 from pipeline.params_file import with_values
 from pipeline.study.figures import headline
 from pipeline.study.lab import Lab
-from pipeline.study.plan import Plan, Values, told
+from pipeline.study.outcome import seconds_of
+from pipeline.study.plan import Plan, Values
 from pipeline.study.queue import REASON, UNIT, Queue
+from pipeline.study.store import MADE_FROM
 from pipeline.study.worker import FIGURES, RUN_ID, SECONDS
 
 TRIALS = "trials.csv"
+PLAIN = "baseline_1"
+"""The plain student, on the given labels alone."""
 
 
 @dataclass(frozen=True)
@@ -79,8 +84,8 @@ def best_trial(queue: Queue, plan: Plan) -> FrozenTrial:
     complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
     if not complete:
         reasons = list(dict.fromkeys(trial.user_attrs[REASON] for trial in trials if REASON in trial.user_attrs))
-        told_ = f"; the first reason: {reasons[0]}" if reasons else ""
-        raise UserError(f"study {plan.name}: none of its {len(trials)} trials is complete{told_}")
+        why = f"; the first reason: {reasons[0]}" if reasons else ""
+        raise UserError(f"study {plan.name}: none of its {len(trials)} trials is complete{why}")
     sign = -1 if plan.metric == "loss" else 1
     return max(complete, key=lambda trial: sign * (trial.value or 0.0))
 
@@ -101,29 +106,45 @@ def write_trials(queue: Queue, path: Path) -> pd.DataFrame:
 
 
 def contenders(plan: Plan, params: Params, lab: Lab, best: FrozenTrial) -> list[Contender]:
-    """The best trial, the parameters of params.yaml, and Baseline I, each on validation and test."""
+    """The best trial, the parameters of params.yaml, and Baseline I, each on validation and test.
+
+    A reference whose training fails, as by a diverging loss, is left out and told.
+    """
     tuned = with_values(params, best.params, f"study {plan.name}")
-    return [
-        Contender(f"best trial ({best.number})", _mean(lab, tuned, ROSKD_RUN, smoothed=True)),
-        Contender("RoS-KD, params.yaml", _mean(lab, params, ROSKD_RUN, smoothed=True)),
-        *(Contender(TITLES[run], _mean(lab, params, run, smoothed=False)) for run in RUNS if RUNS[run].pool is None),
-    ]
+    rows = [Contender(f"best trial ({best.number})", _mean(lab, tuned, ROSKD_RUN, "smoothed"))]
+    references = [("RoS-KD, params.yaml", ROSKD_RUN, ROSKD), ("Baseline I, params.yaml", PLAIN, PLAIN)]
+    for title, run, method in references:
+        try:
+            rows.append(Contender(title, _mean(lab, params, run, reported_checkpoint(method))))
+        except UserError as error:
+            print(f"study {plan.name}: {title} is left out: {error}")
+    return rows
 
 
-def _mean(lab: Lab, params: Params, run: str, *, smoothed: bool) -> dict[str, float]:
-    found = [headline(lab.student(params, seed, run), "smoothed" if smoothed else "last") for seed in params.seeds]
+def _mean(lab: Lab, params: Params, run: str, checkpoint: Checkpoint) -> dict[str, float]:
+    found = [headline(lab.student(params, seed, run), checkpoint) for seed in params.seeds]
     return {name: sum(one[name] for one in found) / len(found) for name in found[0]}
 
 
-def price(plan: Plan, params: Params, lab: Lab, queue: Queue, wall: float, workers: int) -> Price:
-    """What the study cost; `wall` seconds by the clock with `workers` at once."""
-    folders: dict[Path, float] = {}
-    done = [trial for trial in queue.trials() if trial.params]
-    for values in _teacher_values([trial.params for trial in done]):
-        for seed in params.seeds:
-            folders |= lab.teacher_seconds(with_values(params, values, f"study {plan.name}"), seed, ROSKD_RUN)
-    plain = [lab.student(params, seed, "baseline_1").seconds for seed in params.seeds]
-    return Price(wall, sum(folders.values()), sum(plain), len(done), workers)
+def price(plan: Plan, params: Params, lab: Lab, queue: Queue, wall: float, workers: int) -> Price | None:
+    """What the study cost; `wall` seconds by the clock with `workers` at once. None where no plain student trains.
+
+    Teachers that an earlier study has left in the store cost nothing.
+    """
+    try:
+        plain = sum(lab.student(params, seed, PLAIN).seconds for seed in params.seeds)
+    except UserError:  # the comparison tells it
+        return None
+    done = [trial for trial in queue.trials() if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
+    begun = min(trial.datetime_start.timestamp() for trial in done if trial.datetime_start)
+    folders = {
+        folder
+        for values in _teacher_values([trial.params for trial in done])
+        for seed in params.seeds
+        for folder in lab.teachers(with_values(params, values, f"study {plan.name}"), seed, ROSKD_RUN)
+    }
+    teachers = sum(seconds_of(folder) for folder in folders if (folder / MADE_FROM).stat().st_mtime >= begun)
+    return Price(wall, teachers, plain, len(done), workers)
 
 
 def _teacher_values(found: list[dict[str, Any]]) -> list[Values]:
@@ -135,17 +156,12 @@ def _teacher_values(found: list[dict[str, Any]]) -> list[Values]:
     return [values for place, values in enumerate(own) if values not in own[:place]]
 
 
-def comparison(rows: list[Contender], metric: str, task_metrics: tuple[str, ...] = ("f1_macro", "auroc_macro")) -> str:
+def comparison(rows: list[Contender], metric: str) -> str:
     """Return the contenders as a plain table; the study's own metric stands first."""
-    names = list(dict.fromkeys([metric, *task_metrics]))
+    names = list(dict.fromkeys([metric, "f1_macro", "auroc_macro"]))
     columns = [f"{split}/{name}" for split in ("val", "test") for name in names]
     width = max(len(row.title) for row in rows)
     head = " " * width + "".join(f"  {column:>15}" for column in columns)
     return "\n".join(
         [head, *(row.title.ljust(width) + "".join(f"  {row.figures[name]:>15.3f}" for name in columns) for row in rows)]
     )
-
-
-def told_values(best: FrozenTrial) -> str:
-    """Return the best trial's values as people write them."""
-    return told(best.params)

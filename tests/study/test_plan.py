@@ -8,7 +8,7 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.params import Params
 from pipeline.params_file import read_yaml, validate
-from pipeline.study.plan import make_plan, told
+from pipeline.study.plan import finished_cells, make_plan, told
 
 TREE = read_yaml(Path("params.yaml"))
 DIGEST = "0" * 64
@@ -50,6 +50,13 @@ def test_a_grid_is_every_combination_with_every_seed():
         ({"noise.rate": 0.1}, 4),
     ]
     assert plan.runs == ("baseline_5", "baseline_3")  # RoS-KD is the smoothed student of baseline_5
+
+
+def test_a_cell_is_finished_where_every_seed_is():
+    grid = {"methods": ["roskd"], "vary": [{"noise.rate": [0.0, 0.1, 0.2]}]}
+    plan = make_plan("mine", params((3, 4), grids={"mine": grid}), DIGEST)
+    assert finished_cells(plan, {0, 1, 2, 4, 5}) == [{"noise.rate": 0.0}, {"noise.rate": 0.2}]
+    assert finished_cells(plan, set()) == []
 
 
 @pytest.mark.parametrize("name", sorted(TREE["study"]["grids"]))
