@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
+from optuna.trial import TrialState
 
 from pipeline.distillation.methods import ROSKD, reported_checkpoint, title_of
 from pipeline.report import style
@@ -121,10 +122,14 @@ def search_figures(study: optuna.Study, metric: str) -> dict[str, Figure]:
     drawing: dict[str, tuple[Callable[[], Any], float]] = {
         "history": (lambda: drawn.plot_optimization_history(study, target_name=target), 4.0),
         "slice": (lambda: drawn.plot_slice(study, target_name=target), 3.6),
-        "importance": (lambda: drawn.plot_param_importances(study, target_name=target), 3.4),
-        "contour": (lambda: drawn.plot_contour(study, params=_two_most_important(study), target_name=target), 5.2),
-        "learning": (lambda: drawn.plot_intermediate_values(study), 4.2),
     }
+    if len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))) > 1:
+        drawing["importance"] = (lambda: drawn.plot_param_importances(study, target_name=target), 3.4)
+        drawing["contour"] = (
+            lambda: drawn.plot_contour(study, params=_two_most_important(study), target_name=target), 5.2
+        )  # fmt: skip
+    if any(trial.intermediate_values for trial in study.trials):
+        drawing["learning"] = (lambda: drawn.plot_intermediate_values(study), 4.2)
     found = {}
     mpl.use("Agg")
     with mpl.rc_context(), warnings.catch_warnings():
@@ -155,7 +160,9 @@ def search_figures(study: optuna.Study, metric: str) -> dict[str, Figure]:
 
 
 def _two_most_important(study: optuna.Study) -> list[str]:
-    return list(optuna.importance.get_param_importances(study))[:2]
+    """The names of two parameters; raises ValueError where the search has one alone."""
+    first, second, *_ = optuna.importance.get_param_importances(study)
+    return [first, second]
 
 
 def _is_numeric(factor: str, values: pd.Series) -> bool:

@@ -112,6 +112,7 @@ class Lab:
         }
 
         def make(folder: Path) -> None:
+            print(f"  teacher {architecture}, seed {seed}: training on {member.sum():,} images", flush=True)
             bench = self._bench(params, seed)
             resume = folder / "resume.pt"
             fitted = train_teacher(bench, architecture, member, resume=resume, on_epoch=lambda epoch, metrics: None)
