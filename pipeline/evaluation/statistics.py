@@ -10,7 +10,7 @@ seeds are resampled as well, and it then speaks about new runs too (three seeds 
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -35,6 +35,10 @@ class Comparison:
     n_groups: int
     n_seeds: int
     resampled: Resampled
+
+
+COMPARISON_COLUMNS = ("method_a", "method_b", "metric", *(field.name for field in fields(Comparison)))
+"""The columns of a table of `compare`."""
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pandas as pd
 from pipeline.artifacts import Checkpoint
 from pipeline.distillation.methods import ROSKD, reported_checkpoint
 from pipeline.evaluation.resampling import draw_kinds
-from pipeline.evaluation.statistics import bootstrap_interval, compare
+from pipeline.evaluation.statistics import COMPARISON_COLUMNS, bootstrap_interval, compare
 from pipeline.experiment.figures import CHECKPOINTS, Row, figures_of, resampled
 from pipeline.files import atomic
 from pipeline.params import Params
@@ -41,14 +41,21 @@ def write_tables(cells: Iterable[Cell], params: Params, folder: Path) -> None:
     results: list[Row] = []
     summary: list[Row] = []
     comparisons: list[Row] = []
+    factors: list[str] = []
     for cell in cells:
+        factors = list(dict.fromkeys([*factors, *cell.labels]))
         results += [cell.labels | row for row in _results(cell)]
         more, pairs = _statistics(cell, params)
         summary += [cell.labels | row for row in more]
         comparisons += [cell.labels | row for row in pairs]
-    for name, rows in ((RESULTS, results), (SUMMARY, summary), (COMPARISONS, comparisons)):
+    tables = {
+        RESULTS: pd.DataFrame(results),
+        SUMMARY: pd.DataFrame(summary),
+        COMPARISONS: pd.DataFrame(comparisons, columns=[*factors, *COMPARISON_COLUMNS]),
+    }
+    for name, table in tables.items():
         with atomic(folder / name) as temporary:
-            pd.DataFrame(rows).to_csv(temporary, index=False)
+            table.to_csv(temporary, index=False)
 
 
 def cells_of(plan: Plan, wanted: Iterable[Values], params: Params, lab: Lab) -> Iterator[Cell]:

@@ -1,0 +1,67 @@
+"""The tables of a grid: every student's figures, means with intervals, and RoS-KD against the others."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.data.prepared import Prepared
+from pipeline.params import Params
+from pipeline.params_file import read_yaml, validate
+from pipeline.study.grids import COMPARISONS, RESULTS, SUMMARY, Cell, write_tables
+from pipeline.study.outcome import Outcome
+
+LABELS = np.array([0, 1] * 20)
+
+
+@pytest.fixture
+def params() -> Params:
+    tree = read_yaml(Path("params.yaml"))
+    tree["seeds"] = [0, 1]
+    return validate(tree, "test")
+
+
+def outcome(wrong: int) -> Outcome:
+    """Forty images of validation and of test, of which a student takes the first `wrong` for the other class."""
+    prepared = Prepared(
+        task="multiclass",
+        classes=("NV", "DF"),
+        images=np.zeros((80, 1, 1, 1), dtype=np.uint8),
+        sample_ids=np.arange(80).astype(str),
+        groups=np.arange(80).astype(str),
+        split=np.array(["val"] * 40 + ["test"] * 40),
+        given=np.tile(LABELS, 2),
+        published=np.tile(LABELS, 2),
+    )
+    answers = 4.0 * np.eye(2)[np.where(np.arange(40) < wrong, 1 - LABELS, LABELS)]
+    logits = {"val": answers, "test": answers}
+    return Outcome(prepared, {"last": logits, "selected": logits, "smoothed": logits}, [], 1.0)
+
+
+def test_tables_hold_every_student_the_means_and_the_differences(params, tmp_path):
+    students = {"roskd": {0: outcome(2), 1: outcome(4)}, "baseline_1": {0: outcome(10), 1: outcome(10)}}
+    equal = {**students, "baseline_1": students["roskd"]}
+    write_tables([Cell({"noise.rate": 0.2}, students), Cell({"noise.rate": 0.4}, equal)], params, tmp_path)
+    results = pd.read_csv(tmp_path / RESULTS).set_index(["noise.rate", "split", "metric", "method"]).sort_index()
+    chosen = results.loc[(0.2, "test", "f1_macro", "roskd")]
+    assert chosen.set_index("seed")["value"].to_dict() == pytest.approx({0: 0.95, 1: 0.9}, abs=1e-3)
+    assert set(results.loc[(0.2, "test", "f1_macro", "baseline_1"), "checkpoint"]) == {"last", "selected", "smoothed"}
+    summary = pd.read_csv(tmp_path / SUMMARY).set_index(["noise.rate", "method", "checkpoint", "metric"])
+    row = summary.loc[(0.2, "roskd", "smoothed", "f1_macro")]
+    assert row["value"] == pytest.approx(0.925)
+    assert row["sd"] == pytest.approx(np.std([0.95, 0.9], ddof=1))
+    assert row["low"] < 0.925 < row["high"]
+    pairs = pd.read_csv(tmp_path / COMPARISONS).set_index(["noise.rate", "metric"])
+    assert pairs.loc[(0.2, "f1_macro"), "difference"] == pytest.approx(0.175)
+    assert pairs.loc[(0.2, "f1_macro"), "low"] > 0
+    assert pairs.loc[(0.4, "f1_macro"), "difference"] == 0
+    assert pairs.loc[(0.4, "f1_macro"), "p_value"] == 1
+
+
+def test_a_grid_without_a_pair_has_a_table_of_comparisons_without_rows(params, tmp_path):
+    write_tables([Cell({"noise.rate": 0.2}, {"baseline_1": {0: outcome(1), 1: outcome(2)}})], params, tmp_path)
+    pairs = pd.read_csv(tmp_path / COMPARISONS)
+    assert len(pairs) == 0
+    assert list(pairs.columns)[:4] == ["noise.rate", "method_a", "method_b", "metric"]
+    assert {"difference", "p_holm", "resampled"} < set(pairs.columns)
