@@ -4,6 +4,7 @@ import io
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
@@ -28,9 +29,22 @@ def overlaid(path: Path, overlay: dict[str, Any], origin: str) -> tuple[str, Par
 
 
 def changes(before: Params, after: Params) -> list[str]:
-    """Return a line for each parameter that differs."""
-    old, new = flatten(before), flatten(after)
-    return [f"  {key}: {old[key]} -> {new[key]}" for key in new if old[key] != new[key]]
+    """Return a line for each parameter that differs; of tables, such as study.grids, for each entry."""
+    old, new = _entries(before), _entries(after)
+    return [
+        f"  {key}: {old.get(key, 'nothing')} -> {new.get(key, 'nothing')}"
+        for key in old | new
+        if old.get(key) != new.get(key)
+    ]
+
+
+def _entries(params: Params) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in flatten(params).items():
+        entries = {f"{key}.{name}": one for name, one in value.items()} if isinstance(value, dict) else {key: value}
+        for name, one in entries.items():
+            found[name] = one.model_dump(mode="json") if isinstance(one, BaseModel) else one
+    return found
 
 
 def _plain_null(representer: Any, value: None) -> Any:
