@@ -143,11 +143,13 @@ def search_figures(study: optuna.Study, metric: str) -> dict[str, Figure]:
             figure.set_size_inches(style.WIDTH, height)
             for axis in axes.flat:
                 axis.set_title("")
+                axis.set_title("", loc="left")
                 axis.set_xlabel(axis.get_xlabel().rpartition(".")[2])
                 axis.xaxis.set_minor_formatter(NullFormatter())
+            if name in ("history", "learning"):
+                axes.flat[0].xaxis.set_major_locator(MaxNLocator(integer=True))
             if name == "learning":
                 axes.flat[0].set(xlabel="epoch", ylabel=target)
-                axes.flat[0].xaxis.set_major_locator(MaxNLocator(integer=True))
                 axes.flat[0].get_legend().remove()
             figure.suptitle("")
             if name == "slice":  # its colour bar has a place of its own, which a layout would forget

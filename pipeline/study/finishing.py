@@ -149,6 +149,7 @@ def _comparison_table(comparisons: pd.DataFrame, factors: list[str]) -> Table:
     rows = comparisons.loc[(comparisons["resampled"] == kind) & comparisons["metric"].isin(list(METRICS))]
     cells = [
         [
+            title_of(str(row["method_a"])),
             title_of(str(row["method_b"])),
             *(str(row[name]) for name in factors),
             METRICS[str(row["metric"])],
@@ -160,8 +161,8 @@ def _comparison_table(comparisons: pd.DataFrame, factors: list[str]) -> Table:
     ]
     scope = "groups and seeds" if kind == "groups+seeds" else "test groups, with the seeds fixed"
     caption = (
-        f"RoS-KD minus each method, 95 % intervals from a paired bootstrap over {scope}; p after Holm in each cell."
+        f"Differences, first minus second, with 95 % intervals from a paired bootstrap over {scope}. Two families in "
+        "each setting, RoS-KD against every other method and the shares of its ingredients; p after Holm within each."
     )
-    return Table(
-        caption, ["RoS-KD minus", *factors, "figure", "difference", "RoS-KD is", "p (Holm)"], cells, 2 + len(factors)
-    )
+    heads = ["Method", "minus", *factors, "figure", "difference", "the first is", "p (Holm)"]
+    return Table(caption, heads, cells, 3 + len(factors))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.artifacts import Checkpoint
-from pipeline.distillation.methods import ROSKD, reported_checkpoint
+from pipeline.distillation.methods import INGREDIENTS, ROSKD, reported_checkpoint
 from pipeline.evaluation.resampling import draw_kinds
 from pipeline.evaluation.statistics import COMPARISON_COLUMNS, bootstrap_interval, compare
 from pipeline.experiment.figures import CHECKPOINTS, Row, figures_of, resampled
@@ -21,6 +21,8 @@ from pipeline.study.outcome import Outcome
 from pipeline.study.plan import Plan, Values, run_of, shown
 
 RESULTS, SUMMARY, COMPARISONS = "results.csv", "summary.csv", "comparisons.csv"
+SHARES = (*((one.method, one.without) for one in INGREDIENTS if one.method != ROSKD), ("stochastic_full", "baseline_3"))
+"""What each ingredient gives by itself: pairs of methods that differ in it alone, first minus second."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ def _results(cell: Cell) -> Iterator[Row]:
 
 
 def _statistics(cell: Cell, params: Params) -> tuple[list[Row], list[Row]]:
-    """Each checkpoint's test figures with intervals, and RoS-KD against every other method."""
+    """Each checkpoint's test figures with intervals; RoS-KD against every other method, and the ingredients' shares."""
     prepared = next(iter(next(iter(cell.students.values())).values())).prepared
     groups = prepared.groups[prepared.rows("test")]
     kinds = draw_kinds(groups, len(params.seeds), stream(params.split.seed, "bootstrap", 0))
@@ -93,8 +95,11 @@ def _statistics(cell: Cell, params: Params) -> tuple[list[Row], list[Row]]:
         for metric, values in found.items()
     ]
     main = {method: figures[method, reported_checkpoint(method)] for method in cell.students}
-    pairs = [(ROSKD, method) for method in cell.students if method != ROSKD] if ROSKD in cell.students else []
-    return summary, [row for draws in kinds for row in compare(main, pairs, draws)]
+    families = (
+        [(ROSKD, method) for method in main if method != ROSKD and ROSKD in main],
+        [(first, second) for first, second in SHARES if first in main and second in main],
+    )
+    return summary, [row for draws in kinds for pairs in families for row in compare(main, pairs, draws)]
 
 
 def _summarised(method: str) -> tuple[Checkpoint, ...]:

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from pipeline.data.prepared import Prepared
+from pipeline.evaluation.statistics import holm
 from pipeline.params import Params
 from pipeline.params_file import read_yaml, validate
 from pipeline.study.grids import COMPARISONS, RESULTS, SUMMARY, Cell, write_tables
@@ -57,6 +58,23 @@ def test_tables_hold_every_student_the_means_and_the_differences(params, tmp_pat
     assert pairs.loc[(0.2, "f1_macro"), "low"] > 0
     assert pairs.loc[(0.4, "f1_macro"), "difference"] == 0
     assert pairs.loc[(0.4, "f1_macro"), "p_value"] == 1
+
+
+def test_ingredients_are_a_family_of_their_own(params, tmp_path):
+    names = ("roskd", "baseline_5", "baseline_3_same", "baseline_3", "stochastic_full")
+    students = {name: {seed: outcome(2 * wrong + seed) for seed in (0, 1)} for wrong, name in enumerate(names)}
+    write_tables([Cell({"subsets.overlap": 0.4}, students)], params, tmp_path)
+    pairs = pd.read_csv(tmp_path / COMPARISONS)
+    pairs = pairs.loc[pairs["metric"] == "f1_macro"].set_index(["method_a", "method_b"])
+    assert list(pairs.index) == [
+        *(("roskd", name) for name in names[1:]),
+        ("baseline_3_same", "baseline_3"),
+        ("baseline_5", "baseline_3_same"),
+        ("stochastic_full", "baseline_3"),
+    ]
+    assert pairs.loc[("stochastic_full", "baseline_3"), "difference"] == pytest.approx(-0.05, abs=1e-3)
+    raw = pairs["p_value"].to_numpy()
+    assert pairs["p_holm"].to_numpy()[4:] == pytest.approx(holm(raw[4:])), "corrected among themselves"
 
 
 def test_a_grid_without_a_pair_has_a_table_of_comparisons_without_rows(params, tmp_path):
