@@ -1,7 +1,8 @@
 """Render docs/results.md from the tables in docs/results/: `python docs/render.py`, after copying new tables there.
 
-`docs/results/sections.yaml` lists the sections in order: title, text, the command that made them, and the tables
-(summary.csv or comparisons.csv of a study, or text as the terminal showed it).
+`docs/results/sections.yaml` lists the sections in order: title, the command that made them, text, and the tables
+(summary.csv or comparisons.csv of a study, or text as the terminal showed it); `smoothing: true` shows every method
+without and with smoothing.
 """
 
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pandas as pd
 from ruamel.yaml import YAML
 
-from pipeline.distillation.methods import reported_checkpoint, title_of
+from pipeline.distillation.methods import ROSKD, reported_checkpoint, title_of
 
 HERE = Path(__file__).parent / "results"
 METRICS = {"f1_macro": "macro F1", "auroc_macro": "macro AUROC"}
@@ -54,34 +55,39 @@ def _section(section: dict[str, Any], folder: Path) -> str:
         elif name.endswith("comparisons.csv"):
             parts.append(_comparisons(pd.read_csv(path)))
         else:
-            parts.append(_summary(pd.read_csv(path)))
+            parts.append(_summary(pd.read_csv(path), smoothing=section.get("smoothing", False)))
     return "\n\n".join(parts)
 
 
-def _summary(table: pd.DataFrame) -> str:
-    """Means over seeds with standard deviation and 95 % interval; RoS-KD smoothed, the others' last epoch."""
-    table = table.loc[table["checkpoint"] == table["method"].map(reported_checkpoint)]
-    factors = [name for name in table.columns if name not in FIXED and table[name].nunique() > 1]
-    lines = [[*factors, "method", *METRICS.values()]]
-    for key, rows in table.groupby([*factors, "method"], sort=False, dropna=False):
+def _summary(table: pd.DataFrame, *, smoothing: bool) -> str:
+    """Means over seeds with standard deviation and 95 % interval; RoS-KD smoothed, the others' last epoch, or both."""
+    if smoothing:
+        table = table.loc[table["method"] != ROSKD]
+    else:
+        table = table.loc[table["checkpoint"] == table["method"].map(reported_checkpoint)]
+    factors = _factors(table, FIXED)
+    checkpoints = ["checkpoint"] if smoothing else []
+    lines = [[*factors, "method", *(["weights of the student"] if smoothing else []), *METRICS.values()]]
+    for key, rows in table.groupby([*factors, "method", *checkpoints], sort=False, dropna=False):
         figures = rows.set_index("metric")
-        *values, method = key
+        *values, method = key[: len(key) - len(checkpoints)]
+        shown = [str({"last": "last epoch", "smoothed": "smoothed"}[str(key[-1])])] if smoothing else []
         cells = []
         for metric in METRICS:
             one: Any = figures.loc[metric]
             spread = f" ± {one['sd']:.3f}" if pd.notna(one["sd"]) else ""
             cells.append(f"{one['value']:.3f}{spread} [{one['low']:.3f}, {one['high']:.3f}]")
-        lines.append([*map(str, values), title_of(method), *cells])
-    return _markdown(lines)
+        lines.append([*map(str, values), title_of(method), *shown, *cells])
+    return _markdown(lines) + f"\n\nMeans{_scope(table)}."
 
 
 def _comparisons(table: pd.DataFrame) -> str:
-    """RoS-KD minus each method, marked where the interval excludes 0."""
+    """Differences of methods, marked where the interval excludes 0."""
     table = table.loc[table["metric"].isin(list(METRICS))]
-    factors = [name for name in table.columns if name not in PAIR and table[name].nunique() > 1]
-    lines = [[*factors, "RoS-KD minus", *(f"{title} (p after Holm)" for title in METRICS.values())]]
-    for key, rows in table.groupby([*factors, "method_b"], sort=False):
-        *values, method = key
+    factors = _factors(table, PAIR)
+    lines = [[*factors, "difference", *(f"{title} (p after Holm)" for title in METRICS.values())]]
+    for key, rows in table.groupby([*factors, "method_a", "method_b"], sort=False):
+        *values, first, second = key
         cells = []
         for metric in METRICS:
             one: Any = rows.loc[rows["metric"] == metric].iloc[0]
@@ -89,8 +95,18 @@ def _comparisons(table: pd.DataFrame) -> str:
             cells.append(
                 f"{one['difference']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}] {told} ({one['p_holm']:.3f})"
             )
-        lines.append([*map(str, values), title_of(method), *cells])
-    return _markdown(lines)
+        lines.append([*map(str, values), f"{title_of(first)} minus {title_of(second)}", *cells])
+    return _markdown(lines) + f"\n\nDifferences{_scope(table)}."
+
+
+def _factors(table: pd.DataFrame, others: set[str]) -> list[str]:
+    return [name for name in table.columns if name not in others and table[name].nunique() > 1]
+
+
+def _scope(table: pd.DataFrame) -> str:
+    """Return what the means and intervals are over."""
+    seeds, groups = (" or ".join(map(str, sorted(table[name].unique()))) for name in ("n_seeds", "n_groups"))
+    return f" over {seeds} seeds; 95 % intervals over {groups} test groups with the seeds fixed"
 
 
 def _markdown(lines: list[list[str]]) -> str:

@@ -46,7 +46,14 @@ def test_a_study_is_rendered_with_spread_interval_and_verdict(tmp_path):
     assert "| noise.rate | method | macro F1 | macro AUROC |" in lines
     assert "| 0.4 | RoS-KD (V, smoothed) | 0.600 ± 0.010 [0.100, 0.900] | 0.600 ± 0.010 [0.100, 0.900] |" in lines
     assert sum("Baseline III" in line for line in lines) == 3  # at two rates, and once compared
-    assert lines[-1] == (
-        "| Baseline III (equal weights, all data) | +0.100 [+0.050, +0.200] higher (0.040) | "
-        "+0.100 [-0.050, +0.200] not shown (0.040) |"
+    assert "Means over 3 seeds; 95 % intervals over 9 test groups with the seeds fixed." in lines
+    cells = "+0.100 [+0.050, +0.200] higher (0.040) | +0.100 [-0.050, +0.200] not shown (0.040) |"
+    assert lines[-3] == f"| RoS-KD (V, smoothed) minus Baseline III (equal weights, all data) | {cells}"
+    (tmp_path / "sections.yaml").write_text(
+        "title: '# T'\ntext: X\nsections:\n- {title: S, smoothing: true, tables: [summary.csv]}\n"
     )
+    lines = render.render(tmp_path).splitlines()
+    assert "| noise.rate | method | weights of the student | macro F1 | macro AUROC |" in lines
+    cells = "0.500 ± 0.010 [0.100, 0.900] | 0.500 ± 0.010 [0.100, 0.900] |"
+    assert f"| 0.4 | Baseline III (equal weights, all data) | last epoch | {cells}" in lines
+    assert not any("RoS-KD" in line for line in lines), "Baseline V with smoothed weights is RoS-KD"
