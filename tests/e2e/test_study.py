@@ -151,6 +151,18 @@ def test_every_ablation_runs_to_its_tables_and_picture(prepared, name):
     assert "data:image/png;base64" in (folder / "index.html").read_text()
 
 
+def test_a_setting_that_fails_is_left_out_of_a_grid_and_told(prepared, tmp_path):
+    project = prepared.copy(tmp_path / "copy")
+    own = "    mine:\n      methods: [baseline_1]\n      vary:\n      - training.lr: [0.005, 1.0e+30]\n    folds: "
+    project.change("    folds: ", own)
+    told = project.run(*STUDY, "run", "mine")
+    assert "Left out: training.lr 1e+30, since seed 0 failed: the loss became" in told
+    folder = project.path / "artifacts/studies/mine"
+    assert pd.read_csv(folder / "summary.csv")["training.lr"].unique().tolist() == [0.005]
+    assert "Left out: training.lr 1e+30" in (folder / "index.html").read_text()
+    assert "2 of 2 cells done, 0 to do" in project.run(*STUDY, "run", "mine")
+
+
 def test_a_grid_gives_the_students_of_the_stages(finished, tmp_path):
     project = finished[0].copy(tmp_path / "copy")
     project.run(*STUDY, "run", "ingredients")
