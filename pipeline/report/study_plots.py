@@ -105,12 +105,14 @@ def _ingredients_figure(summary: pd.DataFrame) -> Figure:
                 colour = style.METHOD_COLOURS[method]
                 panel.barh(place + shift, found["value"], height=0.36, color=colour, alpha=alpha)
                 panel.plot([found["low"], found["high"]], [place + shift] * 2, color=style.INK, linewidth=1.2)
-                panel.text(found["high"] + 0.01, place + shift, f"{found['value']:.3f}", va="center", fontsize=8)
+                panel.annotate(
+                    f"{found['value']:.3f}", (found["high"], place + shift), xytext=(4, 0),
+                    textcoords="offset points", va="center", fontsize=8,
+                )  # fmt: skip
         panel.set_xlabel(f"{METRICS[metric]} on the test split, with 95 % interval")
         panel.grid(axis="x")
     panels[0].set_yticks(range(len(methods)), [title_of(method) for method in methods])
     panels[0].set_ylim(len(methods) - 0.5, -0.5)
-    figure.suptitle("pale: weights of the last epoch; full: smoothed weights", fontsize=9, x=0.01, ha="left")
     return figure
 
 

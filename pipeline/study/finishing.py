@@ -7,6 +7,7 @@ from pipeline import artifacts, tracking
 from pipeline.distillation.methods import title_of
 from pipeline.errors import UserError
 from pipeline.params import Params
+from pipeline.report.data_card import noise_words
 from pipeline.report.study_page import Drawing, Table, write_page
 from pipeline.report.study_plots import grid_figure, main_rows, search_figures, varied
 from pipeline.study import search
@@ -47,13 +48,13 @@ def _finish_grid(plan: Plan, params: Params, lab: Lab, queue: Queue) -> None:
     summary = pd.read_csv(folder / SUMMARY, dtype=dict.fromkeys(factors, str), keep_default_na=False, na_values=[""])
     comparisons = pd.read_csv(folder / COMPARISONS, dtype=dict.fromkeys(factors, str))
     figure = grid_figure(summary, factors)
-    drawing = Drawing(
-        figure,
-        f"Test figures of the grid {plan.name}",
-        "Means over seeds; bars are 95 % intervals over test groups with the seeds fixed. Methods stand side by "
-        "side at each value.",
-    )
     many = varied(summary, factors)
+    caption = "Means over seeds; thin lines are 95 % intervals over test groups with the seeds fixed. " + (
+        "Methods stand side by side at each value."
+        if many
+        else "Pale: weights of the last epoch; full: smoothed weights. Baseline V with smoothed weights is RoS-KD."
+    )
+    drawing = Drawing(figure, f"Test figures of the grid {plan.name}", caption)
     lines = [_data_line(params), _cells_line(plan, summary, factors), *left_out]
     tables = [_summary_table(summary, many)]
     if len(comparisons):
@@ -111,7 +112,7 @@ def _data_line(params: Params) -> str:
     training = params.training
     return (
         f"{params.data.source}, {params.data.image_size} px, {training.epochs} epochs, batch {training.batch_size}, "
-        f"seeds {', '.join(map(str, params.seeds))}."
+        f"seeds {', '.join(map(str, params.seeds))}. Label noise, unless varied: {noise_words(params.noise)}."
     )
 
 
