@@ -13,7 +13,7 @@ WORKERS ?= 1
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
-	@echo "options: PRESET=name DATA=/path (repro), STUDY=name WORKERS=2 (study), BENCH=row (bench), PORT=5000 (ui, serve), MODEL=models:/name@champion (serve)"
+	@echo "options: PRESET=name DATA=/path (repro, study), STUDY=name WORKERS=2 (study), BENCH=row (bench), PORT=5000 (ui, serve), MODEL=models:/name@champion (serve)"
 
 $(READY): requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "RoS-KD needs Python 3.11 or newer; name one with make PYTHON=python3.12")'
@@ -29,6 +29,7 @@ repro: $(READY) ## run the whole experiment; PRESET=lesion-small DATA=/path runs
 	@dvc repro
 
 study: $(READY) ## search or ablate; STUDY=name (a grid of params.yaml, else a search) WORKERS=2
+	@python -m pipeline.stages preset $(if $(PRESET),"$(PRESET)") $(if $(DATA),--data "$(DATA)")
 	@dvc repro noise
 	@python -m pipeline.study run "$(or $(STUDY),search)" --workers $(WORKERS)
 
