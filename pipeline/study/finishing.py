@@ -73,8 +73,8 @@ def _finish_search(plan: Plan, params: Params, found: search.Found, queue: Queue
     states = ", ".join(f"{count} {state}" for state, count in trials["state"].value_counts().items())
     lines = [
         _data_line(params),
-        f"{len(trials)} trials ({states}), each one student of RoS-KD; best by validation {plan.metric}: "
-        f"{told(found.best.params)}.",
+        f"{len(trials)} trials ({states}), each one student of RoS-KD{_per_seed(params)}; best by validation "
+        f"{plan.metric}: {told(found.best.params)}.",
         *([f"{found.price}."] if found.price else []),
     ]
     drawings = {
@@ -106,6 +106,10 @@ def _left_out(plan: Plan, trials: list[FrozenTrial]) -> list[str]:
         f"Left out: {told(unit.values)}, since seed {unit.seed} failed: {reason}"
         for (unit, _), reason in zip(failed, reasons, strict=True)
     ]
+
+
+def _per_seed(params: Params) -> str:
+    return " for each seed" if len(params.seeds) > 1 else ""
 
 
 def _data_line(params: Params) -> str:

@@ -37,7 +37,7 @@ class Contender:
 
 @dataclass(frozen=True)
 class Price:
-    """Seconds: the whole study by the clock, what was made once for all trials, and one plain student."""
+    """Seconds: the whole study by the clock, what was made once for all trials, and a plain student for each seed."""
 
     wall: float
     teachers: float
@@ -53,8 +53,8 @@ class Price:
     def __str__(self) -> str:
         return (
             f"time: {self.wall:.0f} s with {self.workers} worker{'s' * (self.workers > 1)}. Teachers and soft labels, "
-            f"made once for all trials: {self.teachers:.0f} s; a plain student: {self.plain:.1f} s; so {self.trials} "
-            f"trials at the price of plain students are {self.expected:.0f} s, and the study took "
+            f"made once for all trials: {self.teachers:.0f} s; a plain student (all seeds): {self.plain:.1f} s; so "
+            f"{self.trials} trials at the price of plain students are {self.expected:.0f} s, and the study took "
             f"{self.wall / self.expected:.2f} times that"
         )
 
