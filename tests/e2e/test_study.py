@@ -89,10 +89,12 @@ def test_an_interrupted_search_goes_on_with_the_trials_left(prepared, tmp_path):
     project = prepared.copy(tmp_path / "copy")
     log = tmp_path / "log"
     with log.open("w") as stream:
+        heard = signal.signal(signal.SIGINT, signal.default_int_handler)  # under nohup or `&` the shell ignores Ctrl-C
         process = subprocess.Popen(
             [*STUDY, "run", "mine"], cwd=project.path, env=environment(), stdout=stream, stderr=stream,
             start_new_session=True,
         )  # fmt: skip
+        signal.signal(signal.SIGINT, heard)
         _wait_for(log, "mine 1:")
         os.killpg(process.pid, signal.SIGINT)
         assert process.wait(60) == 130
