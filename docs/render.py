@@ -12,23 +12,11 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from pipeline.distillation.methods import ROSKD, reported_checkpoint, title_of
+from pipeline.evaluation.statistics import COMPARISON_COLUMNS
 
 HERE = Path(__file__).parent / "results"
 METRICS = {"f1_macro": "macro F1", "auroc_macro": "macro AUROC"}
 FIXED = {"method", "checkpoint", "metric", "value", "low", "high", "n_groups", "n_seeds", "sd"}
-PAIR = {
-    "method_a",
-    "method_b",
-    "metric",
-    "difference",
-    "low",
-    "high",
-    "p_value",
-    "p_holm",
-    "n_groups",
-    "n_seeds",
-    "resampled",
-}
 
 
 def render(folder: Path = HERE) -> str:
@@ -84,7 +72,7 @@ def _summary(table: pd.DataFrame, *, smoothing: bool) -> str:
 def _comparisons(table: pd.DataFrame) -> str:
     """Differences of methods, marked where the interval excludes 0."""
     table = table.loc[table["metric"].isin(list(METRICS))]
-    factors = _factors(table, PAIR)
+    factors = _factors(table, set(COMPARISON_COLUMNS))
     lines = [[*factors, "difference", *(f"{title} (p after Holm)" for title in METRICS.values())]]
     for key, rows in table.groupby([*factors, "method_a", "method_b"], sort=False):
         *values, first, second = key

@@ -78,6 +78,9 @@ INGREDIENTS = (
     Ingredient("Smoothing of the student's weights", ROSKD, ROSKD_RUN),
 )
 
+SHARES = tuple((one.method, one.without) for one in INGREDIENTS if one.method != ROSKD)
+"""Pairs that differ in one ingredient alone and are not among RoS-KD against the others: a family of their own."""
+
 
 def teachers_of(method: Method, architectures: tuple[Architecture, ...]) -> tuple[Architecture, ...]:
     """Return the architectures a method learns from, out of the K trained ones.

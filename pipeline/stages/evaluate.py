@@ -13,7 +13,7 @@ from models.registry import build
 from pipeline import artifacts
 from pipeline.artifacts import Checkpoint, Pool
 from pipeline.data.prepared import Prepared, load_prepared
-from pipeline.distillation.methods import INGREDIENTS, ROSKD, ROSKD_RUN, RUNS, reported_checkpoint
+from pipeline.distillation.methods import ROSKD, ROSKD_RUN, RUNS, SHARES, reported_checkpoint
 from pipeline.evaluation.resampling import METRICS, draw_kinds
 from pipeline.evaluation.statistics import bootstrap_interval, compare
 from pipeline.experiment.figures import CHECKPOINTS, EVALUATED, Logits, Row, figures_of, resampled
@@ -26,7 +26,7 @@ from pipeline.training.feed import open_images
 POOLS: tuple[Pool, ...] = ("full", "subset")
 COMPARED = (
     [(ROSKD, name) for name in RUNS],
-    [(one.method, one.without) for one in INGREDIENTS if one.method != ROSKD],
+    SHARES,
 )
 """Two families: RoS-KD against every other method, and the ingredients' own shares that are not among those."""
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.artifacts import Checkpoint
-from pipeline.distillation.methods import INGREDIENTS, ROSKD, reported_checkpoint
+from pipeline.distillation.methods import ROSKD, SHARES, reported_checkpoint
 from pipeline.evaluation.resampling import draw_kinds
 from pipeline.evaluation.statistics import COMPARISON_COLUMNS, bootstrap_interval, compare
 from pipeline.experiment.figures import CHECKPOINTS, Row, figures_of, resampled
@@ -21,8 +21,8 @@ from pipeline.study.outcome import Outcome
 from pipeline.study.plan import Plan, Values, run_of, shown
 
 RESULTS, SUMMARY, COMPARISONS = "results.csv", "summary.csv", "comparisons.csv"
-SHARES = (*((one.method, one.without) for one in INGREDIENTS if one.method != ROSKD), ("stochastic_full", "baseline_3"))
-"""What each ingredient gives by itself: pairs of methods that differ in it alone, first minus second."""
+GRID_SHARES = (*SHARES, ("stochastic_full", "baseline_3"))
+"""What each ingredient gives by itself, with the pair that grids alone have; first minus second."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def _statistics(cell: Cell, params: Params) -> tuple[list[Row], list[Row]]:
     main = {method: figures[method, reported_checkpoint(method)] for method in cell.students}
     families = (
         [(ROSKD, method) for method in main if method != ROSKD and ROSKD in main],
-        [(first, second) for first, second in SHARES if first in main and second in main],
+        [(first, second) for first, second in GRID_SHARES if first in main and second in main],
     )
     return summary, [row for draws in kinds for pairs in families for row in compare(main, pairs, draws)]
 
