@@ -45,9 +45,17 @@ class Project:
         path.write_text(text.replace(old, new))
 
     def copy(self, target: Path) -> "Project":
-        """A second project with the same artefacts and cache."""
-        shutil.copytree(self.path, target, symlinks=True)
+        """A second project with the same artefacts and cache; what DVC protects takes no room of its own."""
+        shutil.copytree(self.path, target, symlinks=True, copy_function=_share)
         return Project(target)
+
+
+def _share(source: str, target: str) -> None:
+    """Link a read-only file, which is replaced and never written to, and copy any other."""
+    if Path(source).stat().st_mode & 0o222:
+        shutil.copy2(source, target)
+    else:
+        os.link(source, target)
 
 
 def environment() -> dict[str, str]:
