@@ -104,6 +104,15 @@ def test_a_stage_depends_on_the_code_that_decides_its_result(name, module, deps)
     assert idle == [], f"stage {name} lists deps it does not use"
 
 
+def test_a_study_makes_networks_anew_when_code_changes_that_decides_them():
+    from pipeline.study.lab import CODE
+
+    made_by = [Path(f"pipeline/experiment/{name}.py") for name in ("bench", "students", "teachers")]
+    made_by.append(Path("pipeline/distillation/soft_labels.py"))
+    code = {str(path) for module in made_by for path in closure(module) if path.name != "__init__.py"} - PLUMBING
+    assert sorted(CODE) == sorted(code)
+
+
 def test_stages_without_dvc_are_those_of_dvc():
     from pipeline.params_file import load
     from pipeline.stages.all import calls
