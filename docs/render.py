@@ -1,8 +1,8 @@
-"""Render docs/results.md from the tables in docs/results/: `python docs/render.py`, after copying new tables there.
+"""Render docs/results.md from the tables in docs/results/: `python -m docs.render`, after copying new tables there.
 
 `docs/results/sections.yaml` lists the sections in order: title, the command that made them, text, and the tables
-(summary.csv or comparisons.csv of a study, or text as the terminal showed it); `smoothing: true` shows every method
-without and with smoothing.
+(summary.csv, comparisons.csv or trials.csv of a study, or text as the terminal showed it); `smoothing: true` shows
+every method without and with smoothing.
 """
 
 from pathlib import Path
@@ -16,6 +16,7 @@ from pipeline.evaluation.statistics import COMPARISON_COLUMNS
 
 HERE = Path(__file__).parent / "results"
 METRICS = {"f1_macro": "macro F1", "auroc_macro": "macro AUROC"}
+BEST = 5
 FIXED = {"method", "checkpoint", "metric", "value", "low", "high", "n_groups", "n_seeds", "sd"}
 
 
@@ -42,6 +43,8 @@ def _section(section: dict[str, Any], folder: Path) -> str:
             parts.append("```text\n" + path.read_text(encoding="utf-8").rstrip() + "\n```")
         elif name.endswith("comparisons.csv"):
             parts.append(_comparisons(pd.read_csv(path)))
+        elif name.endswith("trials.csv"):
+            parts.append(_trials(pd.read_csv(path)))
         else:
             parts.append(_summary(pd.read_csv(path), smoothing=section.get("smoothing", False)))
     return "\n\n".join(parts)
@@ -85,6 +88,21 @@ def _comparisons(table: pd.DataFrame) -> str:
             )
         lines.append([*map(str, values), f"{title_of(first)} minus {title_of(second)}", *cells])
     return _markdown(lines) + f"\n\nDifferences{_scope(table)}."
+
+
+def _trials(table: pd.DataFrame) -> str:
+    """The best trials of a search by its validation figure, and the first, which has the settings searched from."""
+    place = list(table.columns)
+    searched = place[place.index("value") + 1 : place.index("val/f1_macro")]
+    whole = table.loc[table["state"] == "complete"].sort_values("value", ascending=False, kind="stable")
+    shown = pd.concat([whole.head(BEST), table.loc[[0]]]).drop_duplicates()
+    figures = {f"{split}/{name}": f"{split} {title}" for split in ("val", "test") for name, title in METRICS.items()}
+    lines = [["trial", *searched, *figures.values()]]
+    for row in shown.to_dict("records"):
+        values = [f"{row[name]:.3g}" if isinstance(row[name], float) else str(row[name]) for name in searched]
+        lines.append([str(row["trial"]), *values, *(f"{row[name]:.3f}" for name in figures)])
+    states = ", ".join(f"{count} {state}" for state, count in table["state"].value_counts().items())
+    return _markdown(lines) + f"\n\nThe best {BEST} of {len(table)} trials ({states}) by validation, and the first."
 
 
 def _factors(table: pd.DataFrame, others: set[str]) -> list[str]:

@@ -1,15 +1,10 @@
 """docs/results.md is what its tables render to, and the renderer says what the tables hold."""
 
-import importlib.util
 from pathlib import Path
 
 import pandas as pd
 
-spec = importlib.util.spec_from_file_location("render", "docs/render.py")
-assert spec is not None
-render = importlib.util.module_from_spec(spec)
-assert spec.loader is not None
-spec.loader.exec_module(render)
+from docs import render
 
 
 def test_the_page_of_results_is_rendered_from_its_tables():
@@ -57,3 +52,20 @@ def test_a_study_is_rendered_with_spread_interval_and_verdict(tmp_path):
     cells = "0.500 ± 0.010 [0.100, 0.900] | 0.500 ± 0.010 [0.100, 0.900] |"
     assert f"| 0.4 | Baseline III (equal weights, all data) | last epoch | {cells}" in lines
     assert not any("RoS-KD" in line for line in lines), "Baseline V with smoothed weights is RoS-KD"
+
+
+def test_a_search_is_rendered_with_its_best_trials_and_the_first(tmp_path):
+    values = [0.1, 0.4, 0.2, 0.7, 0.3, 0.5, 0.6]
+    rows = [
+        {"unit": number, "trial": number, "state": "pruned" if number == 3 else "complete", "value": value}
+        | {"distillation.tau": 0.25 * number, "training.balance": "none"}
+        | {f"{split}/{name}": value for split in ("val", "test") for name in ("f1_macro", "auroc_macro")}
+        for number, value in enumerate(values)
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "trials.csv", index=False)
+    (tmp_path / "sections.yaml").write_text("title: '# T'\ntext: X\nsections:\n- {title: S, tables: [trials.csv]}\n")
+    lines = render.render(tmp_path).splitlines()
+    assert lines[6].startswith("| trial | distillation.tau | training.balance | val macro F1 | val macro AUROC | test")
+    assert [line.split(" | ")[0] for line in lines[8:14]] == ["| 6", "| 5", "| 1", "| 4", "| 2", "| 0"]
+    assert lines[8] == "| 6 | 1.5 | none | 0.600 | 0.600 | 0.600 | 0.600 |"
+    assert lines[-1] == "The best 5 of 7 trials (6 complete, 1 pruned) by validation, and the first."
