@@ -266,6 +266,17 @@ def flatten(section: BaseModel, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def of_images(params: Params) -> dict[str, Any]:
+    """Return the leaves that decide what is prepared: the task, and `data` without the sections of other sources."""
+    others = {"phantom", "medmnist", "table"} - {params.data.source}
+    left_out = ("data.max_bad_fraction", *(f"data.{source}." for source in sorted(others)))
+    return {
+        name: value
+        for name, value in decisive(params).items()
+        if name.startswith(("task", "data.")) and not name.startswith(left_out)
+    }
+
+
 def decisive(params: Params) -> dict[str, Any]:
     """Return the leaves that say what is computed: without paths, machines, the tracker and studies."""
     return {

@@ -104,6 +104,19 @@ def test_a_stage_depends_on_the_code_that_decides_its_result(name, module, deps)
     assert idle == [], f"stage {name} lists deps it does not use"
 
 
+@pytest.mark.parametrize("source", ["phantom", "isic2019", "chestxray14", "medmnist", "table"])
+def test_images_are_prepared_anew_when_a_parameter_changes_that_decides_them(source):
+    from pipeline.params import of_images
+    from pipeline.params_file import load, with_values
+
+    params = with_values(load(), {"data.source": source}, "test")
+    stage = YAML(typ="safe").load(Path("dvc.yaml").read_text())["stages"]["prepare"]
+    missing = [
+        name for name in of_images(params) if not any(f"{name}.".startswith(f"{one}.") for one in stage["params"])
+    ]
+    assert missing == []
+
+
 def test_a_study_makes_networks_anew_when_code_changes_that_decides_them():
     from pipeline.study.lab import CODE
 

@@ -19,7 +19,7 @@ from pipeline.data.sources import Source, open_source
 from pipeline.errors import UserError
 from pipeline.files import sha256_file, sha256_json, write_json
 from pipeline.labels import encode, indicator
-from pipeline.params import Params
+from pipeline.params import Params, of_images
 from pipeline.resume_folder import ResumeFolder
 from pipeline.stages.orphan import ParentWatch
 
@@ -85,6 +85,7 @@ def _report(
         "duplicate_sets": duplicates.sets,
         "conflicting_sets": duplicates.conflicting,
         "duplicates": duplicates.listed,
+        "params": of_images(params),
         "hashes": hashes,
         "sha256": sha256_json(hashes),
     }

@@ -15,7 +15,7 @@ from pipeline.data.subsets import membership
 from pipeline.errors import UserError
 from pipeline.files import sha256_json
 from pipeline.labels import encode
-from pipeline.params import Params
+from pipeline.params import Params, of_images
 from pipeline.tables import read_csv
 
 
@@ -76,7 +76,9 @@ def _read_report(params: Params) -> dict:
         report = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file, a study needs the prepared images; {remedy}") from None
-    for name, wanted in (("task", params.task), ("image_size", params.data.image_size)):
-        if report[name] != wanted:
-            raise UserError(f"{path}: the images were prepared for {name} {report[name]}, not {wanted}; {remedy}")
+    made, wanted = report.get("params", {}), json.loads(json.dumps(of_images(params)))
+    for name in wanted:
+        if name not in made or made[name] != wanted[name]:
+            was = made.get(name, "something else")
+            raise UserError(f"{path}: the images were prepared for {name} {was}, not {wanted[name]}; {remedy}")
     return report

@@ -69,6 +69,9 @@ def test_the_report_tells_sizes_quarantine_and_duplicates(lesions, capsys):
     assert report.pop("sha256")
     assert hashes["images.npy"] == sha256_file(artifacts.IMAGES)
     assert hashes["samples.csv"] == sha256_file(artifacts.SAMPLES)
+    params = report.pop("params")
+    assert (params["data.source"], params["data.resize"], params["data.max_images"]) == ("isic2019", "crop", None)
+    assert not any(name.startswith(("data.phantom", "data.table", "data.path")) for name in params)
     assert report == {
         "source": "isic2019",
         "task": "multiclass",
