@@ -10,7 +10,7 @@ from pipeline.params_base import Names, Scalar, Section, Seed
 class Dimension(Section):
     """One parameter that a study varies: a range, or a list of choices."""
 
-    low: Annotated[int | float | None, Field(description="lowest value of a range; whole bounds give whole numbers")]
+    low: Annotated[int | float | None, Field(description="lowest value of a range")]
     high: Annotated[int | float | None, Field(description="highest value of a range, included")]
     log: Annotated[bool, Field(description="true draws evenly over magnitudes")]
     choices: Annotated[tuple[Scalar, ...] | None, Strict(False), Field(description="the values to choose from")]

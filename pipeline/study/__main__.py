@@ -1,6 +1,8 @@
 """The command line: `python -m pipeline.study run NAME`; a grid of params.yaml where NAME is one, else a search."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Annotated
 
 import typer
@@ -13,12 +15,16 @@ Name = Annotated[str, typer.Argument(help="a grid of study.grids in params.yaml,
 Workers = Annotated[int, typer.Option(help="processes at once, which share the processor's cores", min=1)]
 
 
+Again = Annotated[bool, typer.Option("--again", help="begin anew what failed, as a diverged training")]
+
+
 @app.command()
-def run(name: Name, workers: Workers = 1) -> None:
+def run(name: Name, workers: Workers = 1, again: Again = False) -> None:
     """Begin a study or go on with it, and report what it found."""
     from pipeline.study.running import run as run_study
 
-    sys.exit(run_study(load(), name, workers))
+    with _storage_errors_told():
+        sys.exit(run_study(load(), name, workers, again=again))
 
 
 @app.command()
@@ -26,7 +32,8 @@ def worker(name: Name) -> None:
     """Help with a study that has been begun; any number, on every machine that reaches its storage."""
     from pipeline.study.running import work
 
-    work(load(), name)
+    with _storage_errors_told():
+        work(load(), name)
 
 
 @app.command()
@@ -38,7 +45,8 @@ def report(
     """Write the tables, pictures and page of a study anew, from what it has finished."""
     from pipeline.study.finishing import finish
 
-    finish(load(), name, wall, workers)
+    with _storage_errors_told():
+        finish(load(), name, wall, workers)
 
 
 @app.command()
@@ -46,7 +54,16 @@ def apply(name: Name) -> None:
     """Write the best trial's parameters into params.yaml, comments kept."""
     from pipeline.study.applying import apply_best
 
-    apply_best(load(), name)
+    with _storage_errors_told():
+        apply_best(load(), name)
+
+
+@contextmanager
+def _storage_errors_told() -> Iterator[None]:
+    from pipeline.study.storage import storage_errors_told  # Optuna is slow to import, and --help needs none of it
+
+    with storage_errors_told():
+        yield
 
 
 if __name__ == "__main__":

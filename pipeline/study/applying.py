@@ -23,6 +23,8 @@ def apply_best(params: Params, name: str) -> None:
     best = best_trial(queue, plan)
     text, after = overlaid(PARAMS_FILE, _nested(best.params), f"study {name}")
     changed = changes(params, after)
+    if left := queue.left():
+        print(f"study {name}: {left} of {len(plan.units)} trials are left; what follows is the best so far")
     value = f"trial {best.number} of study {name}, validation {plan.metric} {best.value:.4f}"
     if not changed:
         print(f"{PARAMS_FILE} holds the parameters of {value} already")

@@ -1,6 +1,7 @@
 """What a study will do, and what it may not change once it has begun."""
 
 import itertools
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from pipeline.distillation.methods import GRID_RUNS, ROSKD, ROSKD_RUN
 from pipeline.errors import UserError
 from pipeline.evaluation.metrics import primary_metric
 from pipeline.files import sha256_json
-from pipeline.params import Params, decisive, flatten
+from pipeline.params import TRAINING_MACHINE, Params, decisive, flatten
 from pipeline.params_file import with_values
 from pipeline.params_study import Dimension, GridParams
 
@@ -18,6 +19,11 @@ VARIABLE_SECTIONS = (
 )  # fmt: skip
 """What a study may vary; the images are prepared once, and the seeds repeat everything."""
 
+WITHOUT_EFFECT = {"distillation.soft_labels", *(f"training.{name}" for name in TRAINING_MACHINE)}
+"""Where a study computes, and how it keeps soft labels: it always stores them."""
+
+NAME = re.compile(r"[A-Za-z0-9_-]+")
+"""Names of studies, which are folders and names in storages, too."""
 Values = dict[str, Any]
 """Parameters by their dotted names."""
 
@@ -54,6 +60,16 @@ class Plan:
         return sha256_json(self.definition)
 
     @property
+    def factors(self) -> tuple[str, ...]:
+        """The parameters that a grid's blocks vary, each once."""
+        return tuple(dict.fromkeys(name for unit in self.units for name in unit.values))
+
+    @property
+    def stored_as(self) -> str:
+        """The study's name in the storage: a grid with other values, seeds or data is another study there."""
+        return f"{self.name}-{self.key[:8]}" if self.is_grid else self.name
+
+    @property
     def runs(self) -> tuple[str, ...]:
         """The student runs that the methods need, each once."""
         return tuple(dict.fromkeys(run_of(method) for method in self.methods))
@@ -73,6 +89,8 @@ def finished_cells(plan: Plan, complete: Collection[int]) -> list[Values]:
 
 def make_plan(name: str, params: Params, data_digest: str) -> Plan:
     """Return what `name` means: the grid of that name, or a search. Raises UserError that names every mistake."""
+    if not NAME.fullmatch(name):
+        raise UserError(f"study {name!r}: a name is made of letters a to z, digits, - and _, as study.grids has them")
     study = params.study
     metric = study.metric or primary_metric(params.task)
     grid = study.grids.get(name)
@@ -123,6 +141,8 @@ def _require_variable(origin: str, name: str) -> None:
     if name.split(".")[0] not in VARIABLE_SECTIONS:
         allowed = ", ".join(VARIABLE_SECTIONS)
         raise UserError(f"{origin} names {name}; a study can vary parameters of {allowed}")
+    if name in WITHOUT_EFFECT:
+        raise UserError(f"{origin} names {name}, which does not decide what a study measures; leave it out")
 
 
 def _extremes(dimension: Dimension) -> Sequence[Any]:
@@ -135,6 +155,12 @@ def _holds(dimension: Dimension, value: Any) -> bool:
     assert dimension.low is not None
     assert dimension.high is not None
     return isinstance(value, int | float) and dimension.low <= value <= dimension.high
+
+
+def is_whole(params: Params, name: str, dimension: Dimension) -> bool:
+    """Whether a range holds whole numbers alone: as the parameter's own value is, or, where it has none, the bounds."""
+    own = flatten(params)[name]
+    return all(isinstance(value, int) for value in ((dimension.low, dimension.high) if own is None else (own,)))
 
 
 def told(values: Mapping[str, Any]) -> str:

@@ -1,29 +1,34 @@
 """The units of a study as a queue that any number of workers empty; each is done once, whatever dies.
 
-A unit is done when one of its trials is complete, pruned, or failed with a reason of its own. A trial whose worker was
-killed is begun again: where the storage is a database, its missing heartbeat tells; with a journal, the lock that a
-worker holds on a file for as long as it lives.
+A unit is done when one of its trials is complete or pruned, or its last failed with a reason of its own. A trial whose
+worker was killed is begun again: where the storage is a database, its missing heartbeat tells; with a journal, the lock
+that a worker holds on a file for as long as it lives. Where two machines queue a unit twice, one trial never starts.
 """
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import optuna
 from optuna.storages import BaseStorage, RDBStorage, fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline import artifacts
 from pipeline.errors import UserError
 from pipeline.files import locked
 from pipeline.study.plan import Plan
-from pipeline.study.storage import HEARTBEAT, RETRIES
+from pipeline.study.storage import HEARTBEAT
 
-UNIT, REASON, DEFINITION, PLANNED = "unit", "reason", "definition", "planned"
-"""Attributes: a trial's unit and why it failed; a study's definition and how many units it has put in the queue."""
+UNIT, REASON, DROPPED = "unit", "reason", "dropped"
+"""A trial's attributes: its unit; why it failed; why it came to nothing though its worker lives."""
+DEFINITION, PLANNED = "definition", "planned"
+"""A study's attributes: what may not change, and how many units it has put in the queue."""
+RETRIES = 3
+"""How often a unit whose worker was killed is begun again."""
 
 PLANNED_WITHIN = 30
 """Seconds that the maker of a study has to fill its queue."""
@@ -44,71 +49,106 @@ class Queue:
 
     def __init__(self, plan: Plan, storage: BaseStorage, folder: Path = artifacts.STUDIES) -> None:
         self._plan, self._storage = plan, storage
-        self._locks = folder / plan.name
-        self._beats = isinstance(storage, RDBStorage)
+        self._locks = folder / ".locks" / plan.stored_as
+        self._database = storage if isinstance(storage, RDBStorage) else None
 
-    def create(self) -> None:
+    def create(self, *, again: bool = False) -> None:
         """Make the study if there is none, and put into the queue whatever unit is in no state of being done.
 
-        Raises UserError where a study of that name was begun with another definition.
+        `again`: units that failed for a reason of their own are queued anew. Raises UserError where a study of that
+        name was begun with another definition, or by another program.
         """
         self._locks.mkdir(parents=True, exist_ok=True)
         with locked(self._locks / "plan.lock"):
             direction = "minimize" if self._plan.metric == "loss" else "maximize"
             try:
-                study = optuna.create_study(storage=self._storage, study_name=self._plan.name, direction=direction)
-                study.set_user_attr(DEFINITION, self._plan.definition)
-            except optuna.exceptions.DuplicatedStudyError:
-                study = self._planned()
-            self.reclaim()
-            trials = study.get_trials(deepcopy=False)
-            known = {_unit(trial) for trial in trials if trial.state in OPEN or _is_done(trial)}
-            for number, unit in enumerate(self._plan.units):
-                if number not in known:
-                    study.enqueue_trial({} if self._plan.is_grid else unit.values, user_attrs={UNIT: number})
+                self._storage.get_study_id_from_name(self._plan.stored_as)
+            except KeyError:
+                made = optuna.create_study(
+                    storage=self._storage, study_name=self._plan.stored_as, direction=direction, load_if_exists=True
+                )  # another machine may have made it just now
+                if DEFINITION not in made.user_attrs:
+                    made.set_user_attr(DEFINITION, self._plan.definition)
+            else:
+                self._adopt(direction)
+            study = self.study()
+            self._queue(study, range(len(self._plan.units)), again=again)
             study.set_user_attr(PLANNED, len(self._plan.units))
 
-    def _planned(self) -> optuna.Study:
-        """The study once its maker, perhaps on another machine, has filled the queue; the wait ends if that died."""
+    def _adopt(self, direction: str) -> None:
+        """Wait until the study's maker, perhaps on another machine, has filled the queue; define it if that died."""
         until = time.monotonic() + PLANNED_WITHIN
-        while PLANNED not in (study := self.study()).user_attrs and time.monotonic() < until:
+        study = self._load()
+        while PLANNED not in study.user_attrs and time.monotonic() < until and not _is_foreign(study):
             time.sleep(1)
-        return study
+            study = self._load()
+        if DEFINITION not in study.user_attrs and not _is_foreign(study) and study.direction.name.lower() == direction:
+            study.set_user_attr(DEFINITION, self._plan.definition)
+
+    def _queue(self, study: optuna.Study, units: Iterable[int], *, again: bool = False) -> None:
+        """Queue the units that are neither done nor open; one whose workers were killed too often is given up."""
+        found = self._by_unit(study)
+        for number in units:
+            trials = found.get(number, [])
+            last = _speaker(trials)
+            if last is not None and (last.state in OPEN or (_is_done(last) and not (again and _has_failed(last)))):
+                continue
+            killed = sum(_was_killed(trial) for trial in trials)
+            if killed > RETRIES and not again:
+                reason = {UNIT: number, REASON: f"its worker ended {killed} times"}
+                study.add_trial(optuna.create_trial(state=TrialState.FAIL, user_attrs=reason))
+                continue
+            fixed = {} if self._plan.is_grid else self._plan.units[number].values
+            for trial in trials:
+                fixed = trial.params or trial.system_attrs.get("fixed_params") or fixed
+            study.enqueue_trial(fixed, user_attrs={UNIT: number})
+
+    def _by_unit(self, study: optuna.Study) -> dict[int, list[FrozenTrial]]:
+        found: dict[int, list[FrozenTrial]] = {}
+        for trial in study.get_trials(deepcopy=False):
+            if _unit(trial) < len(self._plan.units):  # the others were queued when the study was to have more
+                found.setdefault(_unit(trial), []).append(trial)
+        return found
+
+    def _load(self, **options: Any) -> optuna.Study:
+        name = self._plan.name
+        try:
+            return optuna.load_study(study_name=self._plan.stored_as, storage=self._storage, **options)
+        except KeyError:
+            raise UserError(
+                f"study {name}: has not been begun with these parameters; start it with python -m pipeline.study run "
+                f"{name}"
+            ) from None
 
     def study(self, **options: Any) -> optuna.Study:
         """Load the study with these options (sampler, pruner); raises UserError where there is none, or another."""
-        name = self._plan.name
-        try:
-            study = optuna.load_study(study_name=name, storage=self._storage, **options)
-        except KeyError:
+        study = self._load(**options)
+        if DEFINITION not in study.user_attrs:
             raise UserError(
-                f"study {name}: has not been begun; start it with python -m pipeline.study run {name}"
-            ) from None
-        begun = study.user_attrs.get(DEFINITION)
-        if begun is not None and begun != self._plan.definition:
-            raise UserError(f"study {name}: {_changes(begun, self._plan.definition)}")
+                f"study {self._plan.name}: the storage holds a study of that name which another program has made; give "
+                "this one another name"
+            )
+        begun = study.user_attrs[DEFINITION]
+        if begun != self._plan.definition:
+            raise UserError(f"study {self._plan.name}: {_changes(begun, self._plan.definition)}")
         return study
 
     def trials(self) -> list[FrozenTrial]:
-        """The trial that speaks for each unit begun so far, by unit: done before open before given up."""
-        best: dict[int, FrozenTrial] = {}
-        for trial in self.study().get_trials(deepcopy=False):
-            unit = _unit(trial)
-            if unit < len(self._plan.units) and (unit not in best or _rank(trial) > _rank(best[unit])):
-                best[unit] = trial
-        return [best[unit] for unit in sorted(best)]
+        """The trial that speaks for each unit begun so far, by unit."""
+        found = self._by_unit(self.study())
+        return [trial for unit in sorted(found) if (trial := _speaker(found[unit]) or found[unit][-1])]
 
     def left(self) -> int:
         """How many units are not done."""
         return len(self._plan.units) - sum(_is_done(trial) for trial in self.trials())
 
     def is_busy(self) -> bool:
-        """Whether another worker still has a trial, which may come back."""
-        return bool(self._wanted(*OPEN))
+        """Whether a unit is still open: another worker has its trial, which may come back."""
+        return any(trial.state in OPEN for trial in self.trials())
 
     @contextmanager
     def take(self, options: Callable[[int], dict[str, Any]]) -> Iterator[Taken | None]:
-        """Yield a waiting trial, now this worker's; None where none waits. An interrupt gives its unit back.
+        """Yield a waiting trial, now this worker's; None where none waits. What is raised inside gives its unit back.
 
         `options(number)` are those to load the study with for trial `number`: its sampler and pruner.
         """
@@ -118,58 +158,65 @@ class Queue:
                 yield taken
             except BaseException:
                 if taken is not None:
-                    self._give_back(taken.study, taken.trial.number)
+                    self._give_back(taken)
                 raise
 
     def reclaim(self) -> list[FrozenTrial]:
         """Put the units of killed workers back into the queue; returns their trials."""
         study = self.study()
         before = {trial.number for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))}
-        if self._beats:
+        if self._database is not None:
             fail_stale_trials(study)
         else:
             for number in before:
                 with locked(self._lock_of(number), wait=False) as free:
-                    if free and study.trials[number].state == TrialState.RUNNING:
-                        self._give_back(study, number)
+                    if free:
+                        study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+        self._queue(study, list(self._by_unit(study)))
         failed = study.get_trials(deepcopy=False, states=(TrialState.FAIL,))
-        return [trial for trial in failed if trial.number in before]
+        return [trial for trial in failed if trial.number in before and _was_killed(trial)]
 
     def _pop(self, options: Callable[[int], dict[str, Any]], held: ExitStack) -> Taken | None:
-        study_id = self._storage.get_study_id_from_name(self._plan.name)
-        for waiting in self._wanted(TrialState.WAITING):
-            trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, waiting.number)
-            alive = held.enter_context(locked(self._lock_of(waiting.number), wait=False))
+        study_id = self._storage.get_study_id_from_name(self._plan.stored_as)
+        units = self._by_unit(self.study()).values()
+        waiting = [
+            (trial, _speaker(trials)) for trials in units for trial in trials if trial.state == TrialState.WAITING
+        ]
+        for trial, speaker in sorted(waiting, key=lambda pair: pair[0].number):
+            trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
             try:
-                if not alive or not self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
+                if trial is not speaker:
+                    if speaker is not None and _is_done(speaker):
+                        self._drop(trial_id, "its unit is done")
+                    continue
+                if not held.enter_context(locked(self._lock_of(trial.number), wait=False)):
+                    continue
+                if self._database is not None:  # the first sign of life before the trial runs: never without one
+                    self._database.record_heartbeat(trial_id)
+                if not self._storage.set_trial_state_values(trial_id, TrialState.RUNNING):
                     continue
             except optuna.exceptions.UpdateFinishedTrialError:
                 continue
-            if self._beats:
-                held.enter_context(_heartbeat(self._storage, trial_id))
-            study = self.study(**options(waiting.number))
+            if self._database is not None:
+                held.enter_context(_heartbeat(self._database, trial_id))
+            study = self.study(**options(trial.number))
             study.get_trials(deepcopy=False)  # Optuna's cache of a database must have met a trial to write to it
-            return Taken(study, Trial(study, trial_id), _unit(waiting))
+            return Taken(study, Trial(study, trial_id), _unit(trial))
         return None
 
-    def _wanted(self, *states: TrialState) -> list[FrozenTrial]:
-        """The trials in these states, but for those queued when the study was to have more."""
-        trials = self.study().get_trials(deepcopy=False, states=states)
-        return [trial for trial in trials if _unit(trial) < len(self._plan.units)]
+    def _give_back(self, taken: Taken) -> None:
+        """End a trial that came to nothing, and queue its unit again unless another worker has it by now."""
+        study_id = self._storage.get_study_id_from_name(self._plan.stored_as)
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, taken.trial.number)
+        try:
+            self._drop(trial_id, "given back")
+        except optuna.exceptions.UpdateFinishedTrialError:
+            return
+        self._queue(taken.study, [taken.unit])
 
-    def _give_back(self, study: optuna.Study, number: int) -> None:
-        """End a trial that came to nothing and, unless it has been begun too often, queue its unit again."""
-        trial = study.trials[number]
-        same = [one for one in study.get_trials(deepcopy=False) if _unit(one) == _unit(trial)]
-        given_up = sum(one.state == TrialState.FAIL for one in same) >= RETRIES
-        if not given_up and not any(one.state == TrialState.WAITING for one in same):
-            fixed = trial.params or trial.system_attrs.get("fixed_params", {})
-            study.enqueue_trial(fixed, user_attrs={UNIT: _unit(trial)})
-        if given_up:
-            study_id = self._storage.get_study_id_from_name(self._plan.name)
-            trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
-            self._storage.set_trial_user_attr(trial_id, REASON, f"its worker ended {RETRIES + 1} times")
-        study.tell(number, state=TrialState.FAIL, skip_if_finished=True)
+    def _drop(self, trial_id: int, why: str) -> None:
+        self._storage.set_trial_user_attr(trial_id, DROPPED, why)
+        self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
 
     def _lock_of(self, number: int) -> Path:
         return self._locks / f"trial-{number}.lock"
@@ -179,24 +226,45 @@ def _unit(trial: FrozenTrial) -> int:
     return int(trial.user_attrs[UNIT])
 
 
+def _is_foreign(study: optuna.Study) -> bool:
+    """Whether another program has made the study: ours is defined before it has trials."""
+    return DEFINITION not in study.user_attrs and bool(study.get_trials(deepcopy=False))
+
+
+def _speaker(trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
+    """The trial that speaks for a unit, of all its trials in order: one with a value; else the first that is open
+    since the last that failed for a reason; else that one. None where each came to nothing.
+    """
+    found = None
+    for trial in trials:
+        if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+            return trial
+        if _has_failed(trial) or (trial.state in OPEN and (found is None or _has_failed(found))):
+            found = trial
+    return found
+
+
 def _is_done(trial: FrozenTrial) -> bool:
-    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) or REASON in trial.user_attrs
+    return trial.state in (TrialState.COMPLETE, TrialState.PRUNED) or _has_failed(trial)
 
 
-def _rank(trial: FrozenTrial) -> int:
-    return 2 * _is_done(trial) + (trial.state in OPEN)
+def _has_failed(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.FAIL and REASON in trial.user_attrs
+
+
+def _was_killed(trial: FrozenTrial) -> bool:
+    return trial.state == TrialState.FAIL and not {REASON, DROPPED} & trial.user_attrs.keys()
 
 
 @contextmanager
-def _heartbeat(storage: BaseStorage, trial_id: int) -> Iterator[None]:
-    """Tell the database every few seconds that this worker lives."""
-    assert isinstance(storage, RDBStorage)
-    storage.record_heartbeat(trial_id)
+def _heartbeat(database: RDBStorage, trial_id: int) -> Iterator[None]:
+    """Tell the database every few seconds that this worker lives; what fails is tried again with the next beat."""
     ended = threading.Event()
 
     def beat() -> None:
         while not ended.wait(HEARTBEAT):
-            storage.record_heartbeat(trial_id)
+            with suppress(SQLAlchemyError, optuna.exceptions.StorageInternalError):
+                database.record_heartbeat(trial_id)
 
     thread = threading.Thread(target=beat, daemon=True, name="heartbeat")
     thread.start()

@@ -1,5 +1,6 @@
 """A study from its first trial to its report: workers in processes of their own."""
 
+import difflib
 import os
 import subprocess
 import sys
@@ -17,15 +18,17 @@ INTERRUPTED = 130
 """Exit status after Ctrl-C, as shells have it."""
 
 
-def run(params: Params, name: str, workers: int) -> int:
-    """Begin or go on with a study and return the exit status.
+def run(params: Params, name: str, workers: int, *, again: bool = False) -> int:
+    """Begin or go on with a study and return the exit status; `again`: also with what failed for its own reasons.
 
     Raises UserError where the study cannot be begun, or where units are left because workers ended.
     """
     plan = make_plan(name, params, StudyData(params).digest)
     queue = Queue(plan, open_storage(params))
-    queue.create()
+    queue.create(again=again)
     total, left = len(plan.units), queue.left()
+    if not plan.is_grid:
+        print(f"study {name}: {_search_line(name, params)}")
     print(f"study {name}: {total - left} of {total} {_units(plan)} done, {left} to do", flush=True)
     begun = time.time()
     if left and not _run_workers(name, min(workers, left)):
@@ -78,6 +81,13 @@ def _all_begun_since(begun: float, queue: Queue) -> bool:
     """Whether the clock since `begun` speaks about the whole study: every trial is of this run."""
     starts = [trial.datetime_start for trial in queue.trials()]
     return all(start is not None and start.timestamp() >= begun for start in starts)
+
+
+def _search_line(name: str, params: Params) -> str:
+    """What is searched; a name that is nearly a grid's may have been meant for it."""
+    near = difflib.get_close_matches(name, params.study.grids, 1, 0.8)
+    meant = f" (no grid has this name; was {near[0]} meant? Ctrl-C, then give that)" if near else ""
+    return f"a search over {', '.join(params.study.space)}{meant}"
 
 
 def _units(plan: Plan) -> str:

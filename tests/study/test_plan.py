@@ -8,7 +8,7 @@ import pytest
 from pipeline.errors import UserError
 from pipeline.params import Params
 from pipeline.params_file import read_yaml, validate
-from pipeline.study.plan import finished_cells, make_plan, told
+from pipeline.study.plan import finished_cells, is_whole, make_plan, told
 
 TREE = read_yaml(Path("params.yaml"))
 DIGEST = "0" * 64
@@ -91,6 +91,8 @@ def grid(method: str, **vary: list[float]) -> dict[str, Any]:
         ({"space": {"distillation.alpha": ONE_TO_TWO}}, "study.space.distillation.alpha: distillation.alpha is 2.0"),
         ({"space": {"data.image_size": {"choices": [32, 64]}}}, "study.space names data.image_size; a study can vary"),
         ({"space": {"seeds": {"choices": [1, 2]}}}, "study.space names seeds"),
+        ({"space": {"training.device": {"choices": ["cpu", "auto"]}}}, "names training.device, which does not decide"),
+        ({"grids": grid("roskd", **{"distillation.soft_labels": ["online"]})}, "names distillation.soft_labels, which"),
         ({"grids": grid("rosk", **{"noise.rate": [0.1]})}, "study.grids.mine.methods names rosk; the methods are"),
         ({"grids": grid("roskd", **{"noise.rat": [0.1]})}, "did you mean noise.rate?"),
         ({"grids": grid("roskd", **{"noise.rate": [0.1, 1.0]})}, "noise.rate is 1.0"),
@@ -110,6 +112,26 @@ def test_the_definition_holds_what_must_not_change_and_nothing_else():
     assert make_plan("mine", params(metric="loss"), DIGEST).definition != own
     assert "distillation.tau" not in own["params"]
     assert own["params"]["training.epochs"] == 12
+
+
+@pytest.mark.parametrize("name", ["it's", "../escape", ".", "", "journal.log", "two words"])
+def test_a_name_that_is_no_folder_is_refused(name):
+    with pytest.raises(UserError, match="a name is made of letters a to z, digits, - and _"):
+        make_plan(name, params(), DIGEST)
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high", "whole"),
+    [
+        ("distillation.alpha", 0, 1, False),
+        ("distillation.alpha", 0.0, 1.0, False),
+        ("training.epochs", 4, 8, True),
+        ("split.folds", 2, 5, True),  # null: as the bounds are
+    ],
+)
+def test_a_range_holds_whole_numbers_where_the_parameter_does(name, low, high, whole):
+    own = params(space={name: {"low": low, "high": high}})
+    assert is_whole(own, name, own.study.space[name]) == whole
 
 
 def test_values_are_told_shortly():
