@@ -1,4 +1,4 @@
-"""The one exception whose message is meant for the person who runs the pipeline."""
+"""The exceptions whose messages are meant for the person who runs the pipeline."""
 
 
 class UserError(Exception):
@@ -6,4 +6,11 @@ class UserError(Exception):
 
     The message names the file or parameter, the value, what is allowed and what to do. The command line prints it
     without a traceback and exits with status 2.
+    """
+
+
+class SettingError(UserError):
+    """What these parameters ask for cannot be done with these data: a loss that diverges, a split without a class.
+
+    Another attempt with the same parameters would end the same way; a study goes on with its other settings.
     """

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from pipeline.errors import UserError
+from pipeline.errors import SettingError, UserError
 from pipeline.params import Params, flatten
 
 PARAMS_FILE = Path("params.yaml")
@@ -36,7 +36,7 @@ def validate(tree: Any, origin: str) -> Params:
         return Params.model_validate(tree)
     except ValidationError as error:
         lines = [_explain(item) for item in error.errors()]
-        raise UserError("\n".join(f"{origin}: {line}" for line in lines)) from None
+        raise SettingError("\n".join(f"{origin}: {line}" for line in lines)) from None
 
 
 def _explain(error: Any) -> str:

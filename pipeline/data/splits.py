@@ -7,7 +7,7 @@ import pandas as pd
 
 from pipeline.data.official import REST, official_split
 from pipeline.data.spread import spread
-from pipeline.errors import UserError
+from pipeline.errors import SettingError
 from pipeline.labels import indicator
 from pipeline.params import SplitParams
 
@@ -59,7 +59,7 @@ def assign_folds(samples: pd.DataFrame, targets: np.ndarray, classes: Sequence[s
     for number in range(k):
         absent = _absent(labels[fold == number], classes)
         if absent:
-            raise UserError(f"split.seed {params.seed}: fold {number} has no sample of {absent}; try another seed")
+            raise SettingError(f"split.seed {params.seed}: fold {number} has no sample of {absent}; try another seed")
     return fold
 
 
@@ -82,7 +82,7 @@ def require_disjoint(split: np.ndarray, group_ids: np.ndarray) -> None:
     crossing = met.index[met > 1]
     if len(crossing):
         own = np.unique(split[group_ids == crossing[0]]).tolist()
-        raise UserError(
+        raise SettingError(
             f"splits: group {crossing[0]!r} is in two splits: {' and '.join(own)} (such groups: {len(crossing)}); "
             "all images of a patient or lesion belong in one"
         )
@@ -93,7 +93,7 @@ def _require_groups(labels: np.ndarray, groups: np.ndarray, classes: Sequence[st
     having = ((name, len(np.unique(groups[labels[:, c]]))) for c, name in enumerate(classes))
     few = [f"{name} ({count})" for name, count in having if count < needed]
     if few:
-        raise UserError(
+        raise SettingError(
             f"splits: too few groups (patients, lesions) to place one {where}: {', '.join(few)}; at least {needed} are "
             "needed. Add images of these classes, or leave the classes out"
         )
@@ -104,7 +104,7 @@ def _require_classes(split: np.ndarray, labels: np.ndarray, classes: Sequence[st
         absent = _absent(labels[split == name], classes)
         if absent:
             help_ = "set split.official: false" if origin.startswith("split.official") else "try another split.seed"
-            raise UserError(f"{origin}: split {name} has no sample of {absent}; {help_}, or leave the classes out")
+            raise SettingError(f"{origin}: split {name} has no sample of {absent}; {help_}, or leave the classes out")
 
 
 def _absent(labels: np.ndarray, classes: Sequence[str]) -> str:

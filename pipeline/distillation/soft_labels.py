@@ -16,7 +16,7 @@ from torch import nn
 
 from models.inference import Images, predict
 from pipeline.data.views import PRESETS, Views
-from pipeline.errors import UserError
+from pipeline.errors import SettingError, UserError
 from pipeline.files import reserve, sha256_file, sha256_json, write_json
 from pipeline.params import ViewParams
 
@@ -63,7 +63,7 @@ def write_soft_labels(
         part = rows[start : start + BLOCK_ROWS]
         logits = predict(teacher, images, part, device, lambda pixels, rows, view=view: views.apply(pixels, rows, view))
         if not np.abs(logits).max() <= np.finfo(np.float16).max:
-            raise UserError(
+            raise SettingError(
                 f"soft labels: the teacher {path.stem} answers with logits that are not finite; it diverged. "
                 "Lower training.lr and run again"
             )

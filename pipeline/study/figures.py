@@ -3,17 +3,17 @@
 import numpy as np
 
 from pipeline.artifacts import Checkpoint
-from pipeline.errors import UserError
+from pipeline.errors import SettingError
 from pipeline.evaluation.metrics import epoch_metrics
 from pipeline.experiment.figures import EVALUATED
 from pipeline.study.outcome import Outcome
 
 
 def value_of(outcome: Outcome, metric: str, checkpoint: Checkpoint = "smoothed") -> float:
-    """Return a validation metric of one checkpoint; raises UserError where it is not defined there."""
+    """Return a validation metric of one checkpoint; raises SettingError where it is not defined there."""
     value = headline(outcome, checkpoint)[f"val/{metric}"]
     if not np.isfinite(value):
-        raise UserError(
+        raise SettingError(
             f"study.metric {metric} is not defined on the validation split: its labels hold one class alone, or the "
             "student's answers are not finite. Choose another metric, a larger split.val, or a lower training.lr"
         )

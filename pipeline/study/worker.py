@@ -10,13 +10,13 @@ from optuna.trial import Trial, TrialState
 
 from pipeline import tracking
 from pipeline.distillation.methods import ROSKD_RUN, TITLES
-from pipeline.errors import UserError
+from pipeline.errors import SettingError
 from pipeline.params import Params
 from pipeline.params_file import with_values
 from pipeline.seeds import derive
 from pipeline.study.figures import headline, value_of
 from pipeline.study.lab import Lab
-from pipeline.study.plan import Plan, Unit, told
+from pipeline.study.plan import Plan, Unit, is_whole, told
 from pipeline.study.queue import REASON, Queue
 from pipeline.study.storage import open_storage
 
@@ -48,7 +48,10 @@ class Worker:
             time.sleep(POLL)
 
     def _do(self, study: optuna.Study, trial: Trial, number: int) -> None:
-        """Do one unit; a failure of its own, such as a diverging loss, is noted and not tried again."""
+        """Do one unit; a failure of its own, such as a diverging loss, is noted and not tried again.
+
+        Any other failure, such as a GPU that is not there, is the machine's: it ends this worker, not the unit.
+        """
         unit = self._plan.units[number]
         values = unit.values if self._plan.is_grid else self._suggest(trial)
         title = f"{self._plan.name} {number}: {told(values)}" + ("" if unit.seed is None else f", seed {unit.seed}")
@@ -61,11 +64,14 @@ class Worker:
                 study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
                 run.measured({}, "pruned")
                 print(f"{title}: pruned", flush=True)
-            except UserError as error:
+            except SettingError as error:
                 trial.set_user_attr(REASON, str(error))
                 study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
                 run.measured({}, "failed")
                 print(f"{title}: failed: {error}", flush=True)
+            except optuna.exceptions.UpdateFinishedTrialError:
+                run.measured({}, "lost")
+                print(f"{title}: has another worker by now, since this one gave no sign of life", flush=True)
             else:
                 study.tell(trial, score, skip_if_finished=True)
                 run.measured(trial.user_attrs[FIGURES], "complete")
@@ -76,11 +82,12 @@ class Worker:
         for name, one in self._params.study.space.items():
             if one.choices is not None:
                 values[name] = trial.suggest_categorical(name, one.choices)
-            elif isinstance(one.low, int) and isinstance(one.high, int):
-                values[name] = trial.suggest_int(name, one.low, one.high, log=one.log)
+                continue
+            assert one.low is not None
+            assert one.high is not None
+            if is_whole(self._params, name, one):
+                values[name] = trial.suggest_int(name, int(one.low), int(one.high), log=one.log)
             else:
-                assert one.low is not None
-                assert one.high is not None
                 values[name] = trial.suggest_float(name, one.low, one.high, log=one.log)
         return values
 

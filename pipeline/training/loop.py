@@ -15,7 +15,7 @@ from models.inference import Images, as_images, to_device, to_pixels
 from pipeline.data.views import Views
 from pipeline.distillation.objective import Batch, Objective
 from pipeline.distillation.smoothing import RunningAverage, warmup_epochs
-from pipeline.errors import UserError
+from pipeline.errors import SettingError
 from pipeline.params import TrainingParams
 from pipeline.seeds import derive
 from pipeline.training.compiling import compile_errors_told, compile_model
@@ -100,7 +100,7 @@ def fit(
         with compile_errors_told(plan.params.compile):
             return _fit(_Training(model, data, objective, plan, device, world or World(device)), plan, resume)
     except torch.OutOfMemoryError as error:
-        raise UserError(
+        raise SettingError(
             f"the GPU's memory does not hold a training step of training.batch_size {plan.params.batch_size} "
             f"({str(error).splitlines()[0]}). Lower training.batch_size or data.image_size, or set "
             "training.data_on_device: false"
@@ -222,7 +222,7 @@ class _Training:
             return
         step = int(torch.nonzero(~finite)[0])
         ids = self.data.sample_ids[self.data.rows[order[step]]]
-        raise UserError(
+        raise SettingError(
             f"the loss became {totals[step].item()} in epoch {self.epoch + 1}, step {step + 1}, at learning rate "
             f"{self.scheduler.get_last_lr()[0]:g}. Lower training.lr, or look at the images of that batch: "
             f"{', '.join(ids)}"
