@@ -152,7 +152,8 @@ def search_figures(study: optuna.Study, metric: str) -> dict[str, Figure]:
                 axes.flat[0].xaxis.set_major_locator(MaxNLocator(integer=True))
             if name == "learning":
                 axes.flat[0].set(xlabel="epoch", ylabel=target)
-                axes.flat[0].get_legend().remove()
+                if legend := axes.flat[0].get_legend():  # Optuna draws none for one trial
+                    legend.remove()
             figure.suptitle("")
             if name == "slice":  # its colour bar has a place of its own, which a layout would forget
                 figure.subplots_adjust(left=0.07, right=0.93, bottom=0.17, top=0.97, wspace=0.12)

@@ -1,5 +1,8 @@
 """The end of a study: its tables, pictures and page, in the terminal and in the tracker."""
 
+from pathlib import Path
+from typing import Any
+
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
@@ -42,11 +45,11 @@ def _finish_grid(plan: Plan, params: Params, lab: Lab, queue: Queue) -> None:
     cells = finished_cells(plan, {trial.user_attrs[UNIT] for trial in trials if trial.state == TrialState.COMPLETE})
     left_out = _left_out(plan, trials)
     if not cells:
-        raise UserError(f"study {plan.name}: no setting is complete with every seed; {left_out[0]}")
+        why = left_out[0] if left_out else f"{queue.left()} of {len(plan.units)} are left; run goes on with them"
+        raise UserError(f"study {plan.name}: no setting is complete with every seed; {why}")
     write_tables(cells_of(plan, cells, params, lab), params, folder)
-    factors = list(dict.fromkeys(key for unit in plan.units for key in unit.values))
-    summary = pd.read_csv(folder / SUMMARY, dtype=dict.fromkeys(factors, str), keep_default_na=False, na_values=[""])
-    comparisons = pd.read_csv(folder / COMPARISONS, dtype=dict.fromkeys(factors, str))
+    factors = list(plan.factors)
+    summary, comparisons = read_tables(folder, factors)
     figure = grid_figure(summary, factors)
     many = varied(summary, factors)
     caption = "Means over seeds; thin lines are 95 % intervals over test groups with the seeds fixed. " + (
@@ -56,9 +59,9 @@ def _finish_grid(plan: Plan, params: Params, lab: Lab, queue: Queue) -> None:
     )
     drawing = Drawing(figure, f"Test figures of the grid {plan.name}", caption)
     lines = [_data_line(params), _cells_line(plan, summary, factors), *left_out]
-    tables = [_summary_table(summary, many)]
+    tables = [summary_table(summary, many)]
     if len(comparisons):
-        tables.append(_comparison_table(comparisons, many))
+        tables.append(comparison_table(comparisons, many))
     files = write_page(folder, plan.name, f"Ablation: {plan.name}", lines, tables, {"grid": drawing})
     run = tracking.study_run(params, plan.name, plan.key)
     run.finish({}, [*files, *(folder / one for one in (RESULTS, SUMMARY, COMPARISONS))], f"ablation grid {plan.name}")
@@ -130,26 +133,41 @@ def _cells_line(plan: Plan, summary: pd.DataFrame, factors: list[str]) -> str:
     return f"{'; '.join(parts)}. Methods: {', '.join(map(title_of, plan.methods))}."
 
 
-def _summary_table(summary: pd.DataFrame, factors: list[str]) -> Table:
-    rows = main_rows(summary).pivot_table(
-        index=[*factors, "method"], columns="metric", values=["value", "sd", "low", "high"], sort=False, dropna=False
-    )
+def read_tables(folder: Path, factors: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read summary.csv and comparisons.csv of a grid; its factors are words, also where they look like numbers."""
+    kinds = dict.fromkeys(factors, str)
+
+    def read(name: str) -> pd.DataFrame:
+        return pd.read_csv(folder / name, dtype=kinds, keep_default_na=False, na_values=[""])
+
+    return read(SUMMARY), read(COMPARISONS)
+
+
+def summary_table(summary: pd.DataFrame, factors: list[str]) -> Table:
+    """The page's table of every method's figures in each setting."""
     cells = []
-    for key, row in rows.iterrows():
-        *values, method = key if isinstance(key, tuple) else (key,)
-        figures = [_figure(row, metric) for metric in METRICS]
-        cells.append([title_of(str(method)), *map(str, values), *figures])
+    for key, rows in main_rows(summary).groupby([*factors, "method"], sort=False):
+        *values, method = key
+        figures = rows.set_index("metric")
+        cells.append([title_of(str(method)), *map(str, values), *(_figure(figures.loc[metric]) for metric in METRICS)])
     heads = ["Method", *factors, *METRICS.values()]
     caption = "Test split: mean (± standard deviation over seeds) and 95 % interval over test groups."
     return Table(caption, heads, cells, text=1 + len(factors))
 
 
-def _figure(row: "pd.Series[float]", metric: str) -> str:
-    spread = f" ± {row['sd', metric]:.3f}" if ("sd", metric) in row and pd.notna(row["sd", metric]) else ""
-    return f"{row['value', metric]:.3f}{spread} [{row['low', metric]:.3f}, {row['high', metric]:.3f}]"
+def _figure(row: Any) -> str:
+    spread = f" ± {row['sd']:.3f}" if pd.notna(row["sd"]) else ""
+    return f"{row['value']:.3f}{spread} [{row['low']:.3f}, {row['high']:.3f}]"
 
 
-def _comparison_table(comparisons: pd.DataFrame, factors: list[str]) -> Table:
+def _verdict(low: float, high: float) -> str:
+    if pd.isna(low):
+        return "not defined"
+    return "higher" if low > 0 else ("lower" if high < 0 else "not shown")
+
+
+def comparison_table(comparisons: pd.DataFrame, factors: list[str]) -> Table:
+    """The page's table of differences, each with its interval and whether it is shown."""
     kind = "groups+seeds" if (comparisons["resampled"] == "groups+seeds").any() else "groups"
     rows = comparisons.loc[(comparisons["resampled"] == kind) & comparisons["metric"].isin(list(METRICS))]
     cells = [
@@ -159,7 +177,7 @@ def _comparison_table(comparisons: pd.DataFrame, factors: list[str]) -> Table:
             *(str(row[name]) for name in factors),
             METRICS[str(row["metric"])],
             f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]",
-            "not shown" if row["low"] <= 0 <= row["high"] else ("higher" if row["low"] > 0 else "lower"),
+            _verdict(row["low"], row["high"]),
             f"{row['p_holm']:.3f}",
         ]
         for row in rows.to_dict("records")

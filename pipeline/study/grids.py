@@ -13,7 +13,7 @@ from pipeline.evaluation.resampling import draw_kinds
 from pipeline.evaluation.statistics import COMPARISON_COLUMNS, bootstrap_interval, compare
 from pipeline.experiment.figures import CHECKPOINTS, Row, figures_of, resampled
 from pipeline.files import atomic
-from pipeline.params import Params
+from pipeline.params import Params, flatten
 from pipeline.params_file import with_values
 from pipeline.seeds import stream
 from pipeline.study.lab import Lab
@@ -65,7 +65,10 @@ def cells_of(plan: Plan, wanted: Iterable[Values], params: Params, lab: Lab) -> 
     for values in wanted:
         own = with_values(params, values, f"study {plan.name}")
         students = {run: {seed: lab.student(own, seed, run) for seed in params.seeds} for run in plan.runs}
-        yield Cell(values, {method: students[run_of(method)] for method in plan.methods})
+        known = flatten(own)  # a block may leave to params.yaml what another varies
+        yield Cell(
+            {name: known[name] for name in plan.factors}, {method: students[run_of(method)] for method in plan.methods}
+        )
 
 
 def _results(cell: Cell) -> Iterator[Row]:

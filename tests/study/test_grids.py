@@ -6,14 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.data.prepared import Prepared
 from pipeline.evaluation.statistics import holm
 from pipeline.params import Params
 from pipeline.params_file import read_yaml, validate
 from pipeline.study.grids import COMPARISONS, RESULTS, SUMMARY, Cell, write_tables
 from pipeline.study.outcome import Outcome
-
-LABELS = np.array([0, 1] * 20)
+from tests.study.made_outcome import made_outcome
 
 
 @pytest.fixture
@@ -24,20 +22,7 @@ def params() -> Params:
 
 
 def outcome(wrong: int) -> Outcome:
-    """Forty images of validation and of test, of which a student takes the first `wrong` for the other class."""
-    prepared = Prepared(
-        task="multiclass",
-        classes=("NV", "DF"),
-        images=np.zeros((80, 1, 1, 1), dtype=np.uint8),
-        sample_ids=np.arange(80).astype(str),
-        groups=np.arange(80).astype(str),
-        split=np.array(["val"] * 40 + ["test"] * 40),
-        given=np.tile(LABELS, 2),
-        published=np.tile(LABELS, 2),
-    )
-    answers = 4.0 * np.eye(2)[np.where(np.arange(40) < wrong, 1 - LABELS, LABELS)]
-    logits = {"val": answers, "test": answers}
-    return Outcome(prepared, {"last": logits, "selected": logits, "smoothed": logits}, [], 1.0)
+    return made_outcome(wrong, images=40)
 
 
 def test_tables_hold_every_student_the_means_and_the_differences(params, tmp_path):

@@ -3,10 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from pipeline.data.prepared import Prepared
 from pipeline.errors import SettingError, UserError
 from pipeline.params import Params
 from pipeline.params_file import read_yaml, validate
@@ -15,8 +13,8 @@ from pipeline.study.plan import make_plan
 from pipeline.study.queue import REASON, Queue
 from pipeline.study.storage import open_storage
 from pipeline.study.worker import Worker
+from tests.study.made_outcome import made_outcome
 
-LABELS = np.array([0, 1] * 5)
 DIGEST = "0" * 64
 
 
@@ -31,18 +29,7 @@ class Lab:
         if self.failure is not None:
             raise self.failure
         self.asked.append(params)
-        prepared = Prepared(
-            task="multiclass",
-            classes=("NV", "DF"),
-            images=np.zeros((20, 1, 1, 1), dtype=np.uint8),
-            sample_ids=np.arange(20).astype(str),
-            groups=np.arange(20).astype(str),
-            split=np.array(["val"] * 10 + ["test"] * 10),
-            given=np.tile(LABELS, 2),
-            published=np.tile(LABELS, 2),
-        )
-        right = {split: 4.0 * np.eye(2)[LABELS] for split in ("val", "test")}
-        return Outcome(prepared, {"last": right, "smoothed": right}, [], 1.0)
+        return made_outcome()
 
 
 @pytest.fixture
