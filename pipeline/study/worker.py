@@ -1,5 +1,7 @@
 """A worker: takes trials out of the queue and trains their students until none is left."""
 
+import os
+import socket
 import time
 from typing import Any
 
@@ -22,8 +24,8 @@ from pipeline.study.storage import open_storage
 
 POLL = 2.0
 """Seconds between looks for a trial that another worker may give back."""
-RUN_ID, SECONDS, FIGURES = "mlflow_run_id", "seconds", "figures"
-"""A trial's attributes: its run in MLflow, the time of its students, and what they reached."""
+RUN_ID, SECONDS, FIGURES, WORKER = "mlflow_run_id", "seconds", "figures", "worker"
+"""A trial's attributes: its run in MLflow, the time of its students, what they reached, and who trains them."""
 
 
 class Worker:
@@ -57,6 +59,7 @@ class Worker:
         title = f"{self._plan.name} {number}: {told(values)}" + ("" if unit.seed is None else f", seed {unit.seed}")
         with self._run.trial(trial.number, title, values | ({} if unit.seed is None else {"seed": unit.seed})) as run:
             trial.set_user_attr(RUN_ID, run.run_id)
+            trial.set_user_attr(WORKER, f"{socket.gethostname()}, process {os.getpid()}")
             try:
                 params = with_values(self._params, values, f"study {self._plan.name}")
                 score = self._grid_unit(trial, unit, params) if self._plan.is_grid else self._search(trial, params, run)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pandas as pd
 import pytest
 
@@ -120,11 +121,15 @@ def test_three_workers_on_postgresql_one_of_them_killed(prepared, tmp_path):
                 subprocess.Popen([*STUDY, "worker", "mine"], cwd=project.path, env=env, stdout=stream, stderr=stream)
                 for _ in range(2)
             ]
-            _wait_for(log, "mine 6:")
+            lost = _running_trial(url, more[0])
             more[0].kill()
             assert run.wait(900) == 0, log.read_text()
             assert more[1].wait(120) == 0
         told = log.read_text()
+        tries = [trial for trial in _study(url).trials if trial.user_attrs["unit"] == lost.user_attrs["unit"]]
+        assert [trial.state.name for trial in tries] == ["FAIL", "COMPLETE"]
+        assert tries[0].number == lost.number
+        assert tries[1].params == lost.params
     table = trials(project, "mine")
     assert table["unit"].tolist() == list(range(20)), told
     assert set(table["state"]) == {"complete"}
@@ -186,6 +191,7 @@ def test_a_grid_gives_the_students_of_the_stages(finished, tmp_path):
         ("sampler: tpe", "sampler: tpee", "study.sampler is 'tpee'"),
         ("    distillation.tau:", "    distillation.taux:", "distillation.taux is not a parameter; did you mean"),
         ("low: 0.25, high: 20.0", "low: 0.25, high: 30.0", "study.space.distillation.tau was"),
+        ("device: auto ", "device: cuda ", "2 of 2 trials are left, though its workers have ended"),
         ("  lr: 0.005 ", "  lr: 1.0e+30 ", "none of its 2 trials is complete; the first reason: the loss became"),
     ],
 )  # fmt: skip
@@ -205,6 +211,22 @@ def test_bad_input_is_told_and_nothing_is_damaged(prepared, tmp_path, old, new, 
     if begun:
         project.change(new, old)
         assert "2 of 2 trials done, 0 to do" in project.run(*STUDY, "run", "mine")
+
+
+def _study(url: str) -> optuna.Study:
+    storage = optuna.storages.RDBStorage(url.replace("postgresql:", "postgresql+psycopg2:"))
+    return optuna.load_study(study_name="mine", storage=storage)
+
+
+def _running_trial(url: str, worker: subprocess.Popen) -> optuna.trial.FrozenTrial:
+    """Wait until this worker has a trial, and return it."""
+    until = time.monotonic() + 300
+    while time.monotonic() < until:
+        for trial in _study(url).get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+            if trial.user_attrs.get("worker", "").endswith(f"process {worker.pid}") and len(trial.params) == 4:
+                return trial
+        time.sleep(0.1)
+    raise AssertionError("the worker never had a trial")
 
 
 def _wait_for(log: Path, text: str) -> None:
