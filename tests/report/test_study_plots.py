@@ -150,3 +150,16 @@ def test_pictures_that_a_search_does_not_allow_are_left_out():
     assert list(search_figures(study, "loss")) == ["history", "slice"]
     study.optimize(lambda trial: trial.suggest_float("distillation.alpha", 0, 1), n_trials=5)
     assert list(search_figures(study, "loss")) == ["history", "slice", "importance"]
+
+
+def test_a_search_of_one_trial_has_its_learning_curve():
+    def objective(trial: optuna.Trial) -> float:
+        for epoch in (1, 2, 3):
+            trial.report(0.1 * epoch, epoch)
+        return trial.suggest_float("distillation.alpha", 0, 1)
+
+    study = optuna.create_study()
+    study.optimize(objective, n_trials=1)
+    panel = search_figures(study, "f1_macro")["learning"].axes[0]
+    assert np.allclose(np.asarray(panel.lines[0].get_ydata()), [0.1, 0.2, 0.3])
+    assert panel.get_legend() is None
