@@ -177,6 +177,7 @@ class Queue:
         return [trial for trial in failed if trial.number in before and _was_killed(trial)]
 
     def _pop(self, options: Callable[[int], dict[str, Any]], held: ExitStack) -> Taken | None:
+        self._locks.mkdir(parents=True, exist_ok=True)  # another machine may have made the study
         study_id = self._storage.get_study_id_from_name(self._plan.stored_as)
         units = self._by_unit(self.study()).values()
         waiting = [

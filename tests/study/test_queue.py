@@ -186,6 +186,13 @@ def on_sqlite(folder: Path, units: int = 1) -> tuple[Queue, RDBStorage]:
     return Queue(plan(units), storage, folder), storage
 
 
+def test_a_machine_that_has_never_seen_the_study_takes_its_trials(tmp_path):
+    own, storage = on_sqlite(tmp_path, 2)
+    own.create()
+    assert do_one(Queue(plan(2), storage, tmp_path / "another machine")) == 0
+    assert do_one(own) == 1
+
+
 def test_a_trial_in_a_database_has_a_sign_of_life_before_it_runs(tmp_path, monkeypatch):
     own, storage = on_sqlite(tmp_path)
     own.create()
