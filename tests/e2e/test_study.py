@@ -112,6 +112,7 @@ def test_three_workers_on_postgresql_one_of_them_killed(prepared, tmp_path):
     project = prepared.copy(tmp_path / "copy")
     project.change("trials: 5", "trials: 20")
     project.change("pruner: median", "pruner: none")
+    elsewhere = project.copy(tmp_path / "another machine")
     with postgres() as url:
         env = environment() | {"ROSKD_STUDY_STORAGE": url, "OMP_NUM_THREADS": "1"}
         log = tmp_path / "log"
@@ -119,8 +120,8 @@ def test_three_workers_on_postgresql_one_of_them_killed(prepared, tmp_path):
             run = subprocess.Popen([*STUDY, "run", "mine"], cwd=project.path, env=env, stdout=stream, stderr=stream)
             _wait_for(log, "mine 0:")
             more = [
-                subprocess.Popen([*STUDY, "worker", "mine"], cwd=project.path, env=env, stdout=stream, stderr=stream)
-                for _ in range(2)
+                subprocess.Popen([*STUDY, "worker", "mine"], cwd=place.path, env=env, stdout=stream, stderr=stream)
+                for place in (project, elsewhere)
             ]
             lost = _running_trial(url, more[0])
             more[0].kill()
