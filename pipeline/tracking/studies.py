@@ -1,5 +1,6 @@
 """A study in the tracker: one run, and a child for each of its trials."""
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +13,9 @@ from pipeline.tracking.live import LiveRun, ending
 from pipeline.tracking.runs import KEY, KIND, NAME, NOTE, Child
 from pipeline.tracking.session import SOURCE, Point, Session, open_session
 from pipeline.tracking.store import plain_errors
+
+
+logger = logging.getLogger(__name__)
 
 
 class TrialRun(LiveRun):
@@ -47,10 +51,12 @@ class StudyRun:
             yield run
 
     def lost(self, run_id: str) -> None:
-        """End the run of a trial whose worker was killed."""
+        """End the run of a trial whose worker was killed; one of another machine may be in a tracker of its own."""
         if self._session and run_id:
-            with plain_errors(self._session.uri):
+            try:
                 self._session.client.set_terminated(run_id, "KILLED")
+            except Exception as error:  # as in LiveRun: whatever the tracker raises
+                logger.warning("the run %s of a trial whose worker was killed stays open: %s", run_id, error)
 
     def finish(self, values: Mapping[str, float], files: Sequence[Path], note: str) -> None:
         """Log the study's own figures and files, and end its run. Raises UserError where the tracker cannot."""

@@ -53,6 +53,16 @@ def test_a_trial_whose_worker_was_killed_is_ended_and_a_failure_does_not_end_the
     assert statuses["study mine"] == "RUNNING"
 
 
+def test_a_killed_trial_of_a_machine_with_a_tracker_of_its_own_costs_a_warning(finished, params, caplog):
+    study = tracking.study_run(params, "mine", "k" * 64)
+    study.lost("0" * 32)
+    assert "0" * 32 in caplog.text
+    assert "stays open" in caplog.text
+    with study.trial(1, "mine 1", {}) as run:  # tracking goes on
+        pass
+    assert run.run_id in {one.info.run_id for one in runs()}
+
+
 def test_mlflow_run_makes_the_studys_run(finished, params, monkeypatch):
     tracking.study_run(params, "first", "k" * 64)  # makes the experiment
     client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
