@@ -14,7 +14,6 @@ from pipeline.tracking.runs import KEY, KIND, NAME, NOTE, Child
 from pipeline.tracking.session import SOURCE, Point, Session, open_session
 from pipeline.tracking.store import plain_errors
 
-
 logger = logging.getLogger(__name__)
 
 
