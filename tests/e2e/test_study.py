@@ -194,7 +194,7 @@ def test_a_grid_gives_the_students_of_the_stages(finished, tmp_path):
         ("    distillation.tau:", "    distillation.taux:", "distillation.taux is not a parameter; did you mean"),
         ("low: 0.25, high: 20.0", "low: 0.25, high: 30.0", "study.space.distillation.tau was"),
         pytest.param(
-            "  device: auto ", "  device: cuda ", "2 of 2 trials are left, though its workers have ended",
+            "  device: auto ", "  device: cuda ", "of 2 trials are left, though its workers have ended",
             marks=pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has the GPU that is asked for"),
         ),
         ("  lr: 0.005 ", "  lr: 1.0e+30 ", "none of its 2 trials is complete; the first reason: the loss became"),
