@@ -13,6 +13,7 @@ from ruamel.yaml import YAML
 
 from pipeline.distillation.methods import ROSKD, reported_checkpoint, title_of
 from pipeline.evaluation.statistics import COMPARISON_COLUMNS
+from pipeline.report.findings import Difference
 
 HERE = Path(__file__).parent / "results"
 METRICS = {"f1_macro": "macro F1", "auroc_macro": "macro AUROC"}
@@ -82,10 +83,8 @@ def _comparisons(table: pd.DataFrame) -> str:
         cells = []
         for metric in METRICS:
             one: Any = rows.loc[rows["metric"] == metric].iloc[0]
-            told = "not shown" if one["low"] <= 0 <= one["high"] else ("higher" if one["low"] > 0 else "lower")
-            cells.append(
-                f"{one['difference']:+.3f} [{one['low']:+.3f}, {one['high']:+.3f}] {told} ({one['p_holm']:.3f})"
-            )
+            difference = Difference(one["difference"], one["low"], one["high"], one["p_holm"])
+            cells.append(f"{difference.text} {difference.verdict} ({difference.p_holm:.3f})")
         lines.append([*map(str, values), f"{title_of(first)} minus {title_of(second)}", *cells])
     return _markdown(lines) + f"\n\nDifferences{_scope(table)}."
 

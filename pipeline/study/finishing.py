@@ -11,6 +11,7 @@ from pipeline.distillation.methods import title_of
 from pipeline.errors import UserError
 from pipeline.params import Params
 from pipeline.report.data_card import noise_words
+from pipeline.report.findings import Difference
 from pipeline.report.study_page import Drawing, Table, write_page
 from pipeline.report.study_plots import grid_figure, main_rows, search_figures, varied
 from pipeline.study import search
@@ -160,28 +161,16 @@ def _figure(row: Any) -> str:
     return f"{row['value']:.3f}{spread} [{row['low']:.3f}, {row['high']:.3f}]"
 
 
-def _verdict(low: float, high: float) -> str:
-    if pd.isna(low):
-        return "not defined"
-    return "higher" if low > 0 else ("lower" if high < 0 else "not shown")
-
-
 def comparison_table(comparisons: pd.DataFrame, factors: list[str]) -> Table:
     """The page's table of differences, each with its interval and whether it is shown."""
     kind = "groups+seeds" if (comparisons["resampled"] == "groups+seeds").any() else "groups"
     rows = comparisons.loc[(comparisons["resampled"] == kind) & comparisons["metric"].isin(list(METRICS))]
-    cells = [
-        [
-            title_of(str(row["method_a"])),
-            title_of(str(row["method_b"])),
-            *(str(row[name]) for name in factors),
-            METRICS[str(row["metric"])],
-            f"{row['difference']:+.3f} [{row['low']:+.3f}, {row['high']:+.3f}]",
-            _verdict(row["low"], row["high"]),
-            f"{row['p_holm']:.3f}",
-        ]
-        for row in rows.to_dict("records")
-    ]
+    cells = []
+    for row in rows.to_dict("records"):
+        difference = Difference(row["difference"], row["low"], row["high"], row["p_holm"])
+        pair = [title_of(str(row[name])) for name in ("method_a", "method_b")]
+        setting = [*(str(row[name]) for name in factors), METRICS[str(row["metric"])]]
+        cells.append([*pair, *setting, difference.text, difference.verdict, f"{difference.p_holm:.3f}"])
     scope = "groups and seeds" if kind == "groups+seeds" else "test groups, with the seeds fixed"
     caption = (
         f"Differences, first minus second, with 95 % intervals from a paired bootstrap over {scope}. Two families in "

@@ -90,7 +90,7 @@ def finished_cells(plan: Plan, complete: Collection[int]) -> list[Values]:
 def make_plan(name: str, params: Params, data_digest: str) -> Plan:
     """Return what `name` means: the grid of that name, or a search. Raises UserError that names every mistake."""
     if not NAME.fullmatch(name):
-        raise UserError(f"study {name!r}: a name is made of letters a to z, digits, - and _, as study.grids has them")
+        raise UserError(f"study {name!r}: a name is made of letters (a to z, A to Z), digits, - and _")
     study = params.study
     metric = study.metric or primary_metric(params.task)
     grid = study.grids.get(name)

@@ -136,7 +136,7 @@ class Queue:
     def trials(self) -> list[FrozenTrial]:
         """The trial that speaks for each unit begun so far, by unit."""
         found = self._by_unit(self.study())
-        return [trial for unit in sorted(found) if (trial := _speaker(found[unit]) or found[unit][-1])]
+        return [_speaker(found[unit]) or found[unit][-1] for unit in sorted(found)]
 
     def left(self) -> int:
         """How many units are not done."""
@@ -178,13 +178,12 @@ class Queue:
 
     def _pop(self, options: Callable[[int], dict[str, Any]], held: ExitStack) -> Taken | None:
         self._locks.mkdir(parents=True, exist_ok=True)  # another machine may have made the study
-        study_id = self._storage.get_study_id_from_name(self._plan.stored_as)
         units = self._by_unit(self.study()).values()
         waiting = [
             (trial, _speaker(trials)) for trials in units for trial in trials if trial.state == TrialState.WAITING
         ]
         for trial, speaker in sorted(waiting, key=lambda pair: pair[0].number):
-            trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, trial.number)
+            trial_id = self._id_of(trial.number)
             try:
                 if trial is not speaker:
                     if speaker is not None and _is_done(speaker):
@@ -207,10 +206,8 @@ class Queue:
 
     def _give_back(self, taken: Taken) -> None:
         """End a trial that came to nothing, and queue its unit again unless another worker has it by now."""
-        study_id = self._storage.get_study_id_from_name(self._plan.stored_as)
-        trial_id = self._storage.get_trial_id_from_study_id_trial_number(study_id, taken.trial.number)
         try:
-            self._drop(trial_id, "given back")
+            self._drop(self._id_of(taken.trial.number), "given back")
         except optuna.exceptions.UpdateFinishedTrialError:
             return
         self._queue(taken.study, [taken.unit])
@@ -218,6 +215,11 @@ class Queue:
     def _drop(self, trial_id: int, why: str) -> None:
         self._storage.set_trial_user_attr(trial_id, DROPPED, why)
         self._storage.set_trial_state_values(trial_id, TrialState.FAIL)
+
+    def _id_of(self, number: int) -> int:
+        """The storage's own number of a trial."""
+        study_id = self._storage.get_study_id_from_name(self._plan.stored_as)
+        return self._storage.get_trial_id_from_study_id_trial_number(study_id, number)
 
     def _lock_of(self, number: int) -> Path:
         return self._locks / f"trial-{number}.lock"

@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.artifacts import Checkpoint
 from pipeline.distillation.methods import ROSKD, ROSKD_RUN, reported_checkpoint
-from pipeline.errors import UserError
+from pipeline.errors import SettingError, UserError
 from pipeline.files import atomic
 from pipeline.params import Params
 from pipeline.params_file import with_values
@@ -116,7 +116,7 @@ def contenders(plan: Plan, params: Params, lab: Lab, best: FrozenTrial) -> list[
     for title, run, method in references:
         try:
             rows.append(Contender(title, _mean(lab, params, run, reported_checkpoint(method))))
-        except UserError as error:
+        except SettingError as error:
             print(f"study {plan.name}: {title} is left out: {error}")
     return rows
 
@@ -133,7 +133,7 @@ def price(plan: Plan, params: Params, lab: Lab, queue: Queue, wall: float, worke
     """
     try:
         plain = sum(lab.student(params, seed, PLAIN).seconds for seed in params.seeds)
-    except UserError:  # the comparison tells it
+    except SettingError:  # the comparison tells it
         return None
     done = [trial for trial in queue.trials() if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
     begun = min(trial.datetime_start.timestamp() for trial in done if trial.datetime_start)

@@ -72,8 +72,10 @@ def _journal(path: Path) -> BaseStorage:
 def _mend(path: Path) -> None:
     """Cut off an entry that its writer did not finish; raises UserError, and changes nothing, if this is no journal."""
     content = path.read_bytes() if path.exists() else b""
+    if not content:
+        return
     *lines, rest = content.split(b"\n")
-    for number, line in enumerate(lines or [rest] if content else [], 1):
+    for number, line in enumerate(lines or [rest], 1):
         try:
             entry = json.loads(line)
         except ValueError:

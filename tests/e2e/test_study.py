@@ -225,9 +225,9 @@ def _study(url: str) -> optuna.Study:
 
 def _running_trial(url: str, worker: subprocess.Popen) -> optuna.trial.FrozenTrial:
     """Wait until this worker has a trial, and return it."""
-    until = time.monotonic() + 300
+    until, study = time.monotonic() + 300, _study(url)
     while time.monotonic() < until:
-        for trial in _study(url).get_trials(states=(optuna.trial.TrialState.RUNNING,)):
+        for trial in study.get_trials(states=(optuna.trial.TrialState.RUNNING,)):
             if trial.user_attrs.get("worker", "").endswith(f"process {worker.pid}") and len(trial.params) == 4:
                 return trial
         time.sleep(0.1)

@@ -48,8 +48,8 @@ def test_every_setting_is_in_the_picture(tables):
     assert drawn == len(main_rows(summary).loc[lambda rows: rows["metric"].isin(["f1_macro", "auroc_macro"])])
 
 
-def test_a_difference_that_is_not_defined_is_no_verdict(tables):
+def test_a_difference_without_an_interval_is_neither_higher_nor_lower(tables):
     _, comparisons, factors = tables
     undefined = comparisons.assign(difference=np.nan, low=np.nan, high=np.nan, p_holm=np.nan)
-    assert {row[-2] for row in comparison_table(undefined, factors).rows} == {"not defined"}
+    assert {row[-2] for row in comparison_table(undefined, factors).rows} == {"untested"}
     assert {row[-2] for row in comparison_table(comparisons, factors).rows} == {"not shown"}

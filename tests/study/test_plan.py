@@ -116,7 +116,7 @@ def test_the_definition_holds_what_must_not_change_and_nothing_else():
 
 @pytest.mark.parametrize("name", ["it's", "../escape", ".", "", "journal.log", "two words"])
 def test_a_name_that_is_no_folder_is_refused(name):
-    with pytest.raises(UserError, match="a name is made of letters a to z, digits, - and _"):
+    with pytest.raises(UserError, match=r"a name is made of letters .a to z, A to Z., digits, - and _"):
         make_plan(name, params(), DIGEST)
 
 

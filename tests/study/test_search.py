@@ -14,7 +14,7 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.errors import UserError
+from pipeline.errors import SettingError, UserError
 from pipeline.params import Params
 from pipeline.params_file import read_yaml, validate
 from pipeline.study import search
@@ -51,7 +51,7 @@ class Lab:
     def student(self, params: Params, seed: int, run: str) -> Outcome:
         run = "roskd" if run == search.ROSKD_RUN else run
         if run in self.diverge:
-            raise UserError(f"{run}: the training loss of epoch 2 is not finite")
+            raise SettingError(f"{run}: the training loss of epoch 2 is not finite")
         return made_outcome(self.wrong[run] + seed, seconds=10.0 + seed)
 
     def teachers(self, params: Params, seed: int, run: str) -> list[Path]:
