@@ -10,7 +10,7 @@ from its own Philox stream, keyed by the seed and the part's name, so an image d
 
 import numpy as np
 
-from pipeline.data.phantom_drawing import stream
+from pipeline.data.phantom_drawing import part_stream
 from pipeline.data.phantom_films import FINDINGS, film
 from pipeline.data.phantom_lesions import LESIONS, lesion
 
@@ -33,7 +33,7 @@ def labels(task: str, count: int, seed: int) -> tuple[list[tuple[str, ...]], lis
     classes = _classes(task)
     if count < 0:
         raise ValueError(f"count is {count}; it must be 0 or more")
-    rng = stream(seed, task, "labels")
+    rng = part_stream(seed, task, "labels")
     sizes = rng.integers(1, MAX_IMAGES[task] + 1, size=count)
     group_of = np.repeat(np.arange(count), sizes)[:count]
     n_groups = int(group_of[-1]) + 1 if count else 0
@@ -68,7 +68,7 @@ def render(task: str, index: int, label: tuple[str, ...], group: str, image_size
     else:
         image = film(axis, label, group, index, seed)
     image = image.reshape(image_size, factor, image_size, factor, -1).mean(axis=(1, 3))
-    rng = stream(seed, group, index, "noise")
+    rng = part_stream(seed, group, index, "noise")
     image = image + rng.uniform(0.01, 0.02) * rng.standard_normal(image.shape)
     return np.clip(np.rint(255 * image), 0, 255).astype(np.uint8)
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
 
+from pipeline.seeds import stream
 
-def stream(*names: object) -> np.random.Generator:
-    """A Philox stream keyed by `names`: the same on every machine, independent of every other name's stream."""
-    digest = hashlib.blake2b("/".join(map(str, names)).encode(), digest_size=16).digest()
-    return np.random.Generator(np.random.Philox(key=int.from_bytes(digest, "little")))
+
+def part_stream(seed: int, *part: object) -> np.random.Generator:
+    """Return the random stream of one part of a drawing, named by group, image and the like."""
+    return stream(seed, "/".join(["phantom", *map(str, part)]), 0)
 
 
 def step(value: np.ndarray, width: float) -> np.ndarray:

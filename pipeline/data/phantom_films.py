@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.data.phantom_drawing import Frame, step, stream
+from pipeline.data.phantom_drawing import Frame, part_stream, step
 
 FINDINGS = ("Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax")
 
@@ -29,7 +29,7 @@ class Chest:
 
 def _chest(axis: np.ndarray, cardiomegaly: bool, group: str, index: int, seed: int) -> Chest:
     """The patient's anatomy in the film's pose. The cardiothoracic ratio is 0.40-0.48, enlarged 0.62-0.72."""
-    body, pose = stream(seed, group, "body"), stream(seed, group, index, "pose")
+    body, pose = part_stream(seed, group, "body"), part_stream(seed, group, index, "pose")
     frame = Frame(axis, pose.uniform(-0.03, 0.03, 2), pose.uniform(0.93, 1.05), pose.uniform(-0.06, 0.06))
     x, y = frame.coordinates()
     width, apex, base = body.uniform(0.36, 0.42), body.uniform(-0.42, -0.37), body.uniform(0.19, 0.25)
@@ -85,7 +85,7 @@ def film(axis: np.ndarray, label: tuple[str, ...], group: str, index: int, seed:
     """One frontal chest film, (n, n, 1) in about [0, 1], bone bright and air dark."""
     chest = _chest(axis, "Cardiomegaly" in label, group, index, seed)
     x, y, lungs = chest.x, chest.y, chest.lung[-1] + chest.lung[1]
-    body = stream(seed, group, "texture")
+    body = part_stream(seed, group, "texture")
     image = 0.60 + 0.12 * chest.heart - body.uniform(0.36, 0.42) * lungs
     image = image + 0.08 * step(y - np.minimum(chest.dome[-1], chest.dome[1]), 0.02) * (1 - chest.heart)
     image = image + _bones(chest, body)
@@ -94,11 +94,11 @@ def film(axis: np.ndarray, label: tuple[str, ...], group: str, index: int, seed:
     image = image + lungs * (0.16 * hilum + 0.10 * vessels * (0.3 + hilum))
     for name in FINDINGS:
         if name in label and name != "Cardiomegaly":  # the enlarged heart is part of the anatomy already
-            opacity = _sign(name, chest, stream(seed, group, name))
+            opacity = _sign(name, chest, part_stream(seed, group, name))
             image = image + np.clip(opacity, 0, 1) * (0.74 - image) + np.clip(opacity, -1, 0) * (image - 0.10)
     flesh = chest.width + body.uniform(0.05, 0.09) + 0.12 * step(-y - 0.22, 0.06)
     image = image * (0.08 + 0.92 * step(flesh - np.abs(x), 0.02))
-    return _expose(image, axis, stream(seed, group, index, "light"))[..., None]
+    return _expose(image, axis, part_stream(seed, group, index, "light"))[..., None]
 
 
 def _bones(chest: Chest, rng: np.random.Generator) -> np.ndarray:

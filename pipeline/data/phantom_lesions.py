@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from pipeline.data.phantom_drawing import Frame, step, stream
+from pipeline.data.phantom_drawing import Frame, part_stream, step
 
 LESIONS = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC")
 # class: (radius range as a share of the image side, border irregularity, border softness, elongation range)
@@ -63,7 +63,7 @@ def _texture(name: str, frame: Frame, depth: np.ndarray, rng: np.random.Generato
 
 def lesion(axis: np.ndarray, name: str, group: str, index: int, seed: int) -> np.ndarray:
     """One dermoscopic photograph, (n, n, 3) in about [0, 1]."""
-    body, pose = stream(seed, group, "body"), stream(seed, group, index, "pose")
+    body, pose = part_stream(seed, group, "body"), part_stream(seed, group, index, "pose")
     (low, high), irregular, soft, (round_, long) = LESION_FORMS[name]
     radius = 1.2 * body.uniform(low, high) * pose.uniform(0.94, 1.06)
     frame = Frame(axis, pose.uniform(-0.05, 0.05, 2), radius, pose.uniform(0, 2 * np.pi))
@@ -73,13 +73,13 @@ def lesion(axis: np.ndarray, name: str, group: str, index: int, seed: int) -> np
     mask = step(depth, soft)
     pigment, white = _texture(name, frame, depth, body)
 
-    skin, tint = _tones(stream(seed, group, "tone"))
-    ground = _background(axis, stream(seed, group, index, "skin"))
-    contrast = stream(seed, group, "contrast").uniform(0.8, 1.3)
+    skin, tint = _tones(part_stream(seed, group, "tone"))
+    ground = _background(axis, part_stream(seed, group, index, "skin"))
+    contrast = part_stream(seed, group, "contrast").uniform(0.8, 1.3)
     density = ground + contrast * mask * np.clip(pigment, 0, None)
     image = skin * np.exp(-density[..., None] * tint)
     image = image + (0.75 * mask * white)[..., None] * (np.array([0.97, 0.93, 0.86]) - image)
-    return _light(image, axis, stream(seed, group, index, "light"))
+    return _light(image, axis, part_stream(seed, group, index, "light"))
 
 
 def _tones(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from pipeline.data.stratify import deal, integer_sizes
+from pipeline.seeds import stream
 
 ATTEMPTS = 20
 
@@ -18,7 +19,7 @@ def spread(labels: np.ndarray, groups: np.ndarray, shares: np.ndarray, seed: int
     order = np.argsort(labels.sum(axis=0), kind="stable")
     group_bin = np.zeros(len(has), dtype=np.int64)
     for attempt in range(ATTEMPTS):
-        rng = np.random.default_rng([seed, attempt])
+        rng = stream(seed, "splits", attempt)
         group_bin[groups] = deal(labels, groups, sizes, rng)
         for label in order:
             _place_missing(group_bin, has, int(label), len(sizes), at_least, rng)

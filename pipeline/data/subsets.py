@@ -5,6 +5,7 @@ import numpy as np
 from pipeline.data.stratify import deal, integer_sizes
 from pipeline.labels import indicator
 from pipeline.params import SubsetParams
+from pipeline.seeds import stream
 
 
 def membership(targets: np.ndarray, groups: np.ndarray, num_classes: int, K: int, params: SubsetParams) -> np.ndarray:
@@ -16,7 +17,7 @@ def membership(targets: np.ndarray, groups: np.ndarray, num_classes: int, K: int
     group's size. Class proportions are kept, a group is never parted.
     """
     labels = indicator(targets, num_classes)
-    rng = np.random.default_rng(params.seed)
+    rng = stream(params.seed, "subsets", 0)
     patterns, sizes = _bins(params.scheme, params.overlap, len(groups), K)
     members = patterns[deal(labels, groups, sizes, rng)]
     return _equal_size(members, labels, groups, rng) if params.equal_size else members

@@ -1,6 +1,6 @@
 """Augmented views: a pure function of (sample, view number, view seed), applied to a whole batch on its device.
 
-A view's parameters come from a counter-based generator (numpy Philox, keyed by seed and view number); row i of
+A view's parameters come from a counter-based random stream (its counter is the view number); row i of
 images.npy takes draw i, so a view is the same on every device, in every batch and for every method. That is what lets
 the teachers' answers to a view be computed once and stored.
 """
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from models.inference import to_device
 from pipeline.params import ViewParams
+from pipeline.seeds import stream
 
 DRAWS = 14
 """Uniform numbers per sample and view; new transformations append to the list, so that old ones keep their draws."""
@@ -92,8 +93,7 @@ class Views:
 
 def draws(seed: int, view: int, num_samples: int) -> np.ndarray:
     """Return the uniform numbers of one view, float32 (N, DRAWS) in [0, 1). The first n rows do not depend on N."""
-    generator = np.random.Generator(np.random.Philox(key=np.array([seed, view], dtype=np.uint64)))
-    return generator.random((num_samples, DRAWS), dtype=np.float32)
+    return stream(seed, "views", view).random((num_samples, DRAWS), dtype=np.float32)
 
 
 def parameters(draws: Tensor, preset: Preset) -> Tensor:
