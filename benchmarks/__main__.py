@@ -4,7 +4,7 @@ import importlib
 import sys
 
 from benchmarks.rows import keep, table
-from pipeline.params_file import load
+from pipeline.params.file import load
 
 BENCHMARKS = (
     "prepare",

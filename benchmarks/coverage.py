@@ -18,11 +18,11 @@ from numpy.polynomial import Polynomial
 from scipy.stats import binomtest
 
 from benchmarks.rows import Row
+from pipeline.common.seeds import stream
+from pipeline.evaluation.bootstrap import Draws, draw, draw_seeds, resample
+from pipeline.evaluation.comparisons import compare
 from pipeline.evaluation.metrics import epoch_metrics
-from pipeline.evaluation.resampling import Draws, draw, draw_seeds, resample
-from pipeline.evaluation.statistics import compare
-from pipeline.params import Params
-from pipeline.seeds import stream
+from pipeline.params.tree import Params
 
 TESTS, RESAMPLES, GROUPS = 2000, 400, 300
 SIZES, SIZE_SHARES = (1, 2, 3, 6), (0.5, 0.25, 0.15, 0.1)

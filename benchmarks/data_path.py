@@ -24,7 +24,7 @@ from models.inference import to_device, to_pixels
 from pipeline.data.array import write_images
 from pipeline.data.sources import open_source
 from pipeline.distillation.objective import Batch
-from pipeline.params import Params
+from pipeline.params.tree import Params
 from pipeline.training.device import pick_device
 from pipeline.training.feed import epoch_batches
 

@@ -42,7 +42,7 @@ def main(out: Path, batch_size: int, steps: int, turns: int) -> None:
 
     from benchmarks.timing import alternate
     from benchmarks.trainings import ROSKD, objective, random_images, training, training_set
-    from pipeline.params_file import load
+    from pipeline.params.file import load
     from pipeline.training.world import World
 
     torch.set_num_threads(1)

@@ -157,7 +157,7 @@ def tell(answer: dict[str, float]) -> None:
 def main(folder: Path, num_samples: int, steps: int) -> None:
     """Train until the input ends."""
     from benchmarks.trainings import BATCH, ROSKD, objective, stored_answers, training, training_set, waiter
-    from pipeline.params_file import load
+    from pipeline.params.file import load
     from pipeline.training.device import pick_device
 
     folder.mkdir()

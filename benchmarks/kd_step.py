@@ -18,7 +18,7 @@ from benchmarks.trainings import (
     training_set,
     waiter,
 )
-from pipeline.params import Params
+from pipeline.params.tree import Params
 from pipeline.training.device import pick_device
 
 TURNS = 30

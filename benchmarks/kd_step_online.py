@@ -17,7 +17,7 @@ from benchmarks.trainings import (
     waiter,
 )
 from pipeline.distillation.online import OnlineTeachers
-from pipeline.params import Params
+from pipeline.params.tree import Params
 from pipeline.training.device import pick_device
 
 STEPS_ON_CPU, STEPS_ON_GPU = 4, 50

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.rows import Row, at_most
-from pipeline.params import Params
+from pipeline.params.tree import Params
 
 ROOT = Path(__file__).parents[1]
 CLOCK = Path(__file__).with_name("clock")

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 
-from pipeline.data.workers import count_cores
+from pipeline.runtime.workers import count_cores
 
 INSTALL_SECONDS = 120
 PADDING = 6

@@ -8,15 +8,15 @@ import torch
 
 from benchmarks.rows import Row
 from models.inference import predict
-from models.registry import build
+from models.networks import build
+from pipeline.common.labels import encode
 from pipeline.data import splits
 from pipeline.data.array import write_images
 from pipeline.data.sources import open_source
 from pipeline.data.views import Views
 from pipeline.distillation.losses import Balance
 from pipeline.distillation.objective import Supervised
-from pipeline.labels import encode
-from pipeline.params import Params
+from pipeline.params.tree import Params
 from pipeline.training.device import pick_device
 from pipeline.training.loop import Plan, TrainingSet, fit, seeded_model
 from pipeline.training.resume import ResumeFile

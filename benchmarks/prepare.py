@@ -18,8 +18,8 @@ from PIL import Image
 from benchmarks.rows import Row, ratio_interval
 from pipeline.data.array import write_images
 from pipeline.data.sources.base import ImageFiles, Source
-from pipeline.data.workers import count_cores, share
-from pipeline.params import Params
+from pipeline.params.tree import Params
+from pipeline.runtime.workers import count_cores, share
 
 REAL = Path("../shared/data/isic2019/ISIC_2019_Training_Input")
 IMAGES, WIDTH, HEIGHT = 5984, 600, 450

@@ -16,12 +16,12 @@ from PIL import Image
 
 from benchmarks.memory import PeakWatch
 from benchmarks.rows import Row
+from pipeline.common.files import write_json
 from pipeline.data.sources.chestxray14 import CLASSES, NO_FINDING, TABLE, TEST_LIST
-from pipeline.data.workers import count_cores, share
-from pipeline.files import write_json
-from pipeline.params import Params
-from pipeline.params_file import read_yaml
-from pipeline.params_overlay import merge
+from pipeline.params.file import read_yaml
+from pipeline.params.overlay import merge
+from pipeline.params.tree import Params
+from pipeline.runtime.workers import count_cores, share
 from pipeline.stages.preset import read_preset
 
 ROOT = Path(__file__).parents[1]

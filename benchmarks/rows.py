@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.files import write_json
+from pipeline.common.files import write_json
 
 RESULTS = Path(__file__).with_name("results")
 

@@ -16,7 +16,7 @@ from benchmarks.trainings import (
     waiter,
 )
 from pipeline.distillation.smoothing import warmup_epochs
-from pipeline.params import Params
+from pipeline.params.tree import Params
 from pipeline.training.device import pick_device
 
 EPOCHS, WARMUP = 12, 0.2

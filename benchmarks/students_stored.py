@@ -31,15 +31,15 @@ from benchmarks.trainings import (
     training_set,
     waiter,
 )
-from models.architectures import ARCHITECTURES
 from models.classifier import Classifier
 from models.inference import predict
+from models.names import ARCHITECTURES
 from pipeline.data.views import Views
 from pipeline.distillation.methods import RUNS, Method, teachers_of
 from pipeline.distillation.objective import Teachers
 from pipeline.distillation.online import OnlineTeachers
 from pipeline.distillation.soft_labels import write_soft_labels
-from pipeline.params import Params, ViewParams
+from pipeline.params.tree import Params, ViewParams
 from pipeline.training.device import autocast_dtype, pick_device
 from pipeline.training.loop import TrainingSet
 

@@ -37,7 +37,7 @@ from benchmarks.trainings import (
 from models.classifier import Classifier
 from pipeline.data.views import Views
 from pipeline.distillation.soft_labels import write_soft_labels
-from pipeline.params import Params, ViewParams
+from pipeline.params.tree import Params, ViewParams
 from pipeline.training.device import pick_device
 
 STUDENTS, EPOCHS = 20, 50

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import update_bn
 
-from models.architectures import ARCHITECTURES
 from models.classifier import Classifier
-from models.registry import build
+from models.names import ARCHITECTURES
+from models.networks import build
 from pipeline.data.views import Views
 from pipeline.distillation.losses import Balance
 from pipeline.distillation.methods import Method
@@ -30,7 +30,7 @@ from pipeline.distillation.objective import (
 from pipeline.distillation.reinforced import SelectionPolicy
 from pipeline.distillation.soft_labels import SoftLabels, write_soft_labels
 from pipeline.distillation.weighting import StochasticWeights
-from pipeline.params import Params, ViewParams, WeightingParams
+from pipeline.params.tree import Params, ViewParams, WeightingParams
 from pipeline.training.device import autocast_dtype
 from pipeline.training.feed import open_images
 from pipeline.training.loop import Plan, TrainingSet, _Training, seeded_model

@@ -12,7 +12,7 @@ import pandas as pd
 from ruamel.yaml import YAML
 
 from pipeline.distillation.methods import ROSKD, reported_checkpoint, title_of
-from pipeline.evaluation.statistics import COMPARISON_COLUMNS
+from pipeline.evaluation.comparisons import COMPARISON_COLUMNS
 from pipeline.report.findings import Difference
 
 HERE = Path(__file__).parent / "results"

@@ -29,7 +29,7 @@ from benchmarks import (
 from benchmarks.clock import sitecustomize as clock
 from benchmarks.rows import Row, at_least, at_most, ratio_interval, told
 from pipeline.distillation.losses import student_loss, supervised_loss, teacher_divergences
-from pipeline.params_file import load
+from pipeline.params.file import load
 from tests.training.tiny import CPU, small_network
 
 

@@ -8,17 +8,15 @@ import pytest
 from ruamel.yaml import YAML
 
 SOURCES = sorted([*Path("models").rglob("*.py"), *Path("pipeline").rglob("*.py")])
-GROUND = {
-    "artifacts", "errors", "evaluation", "files", "labels", "command_line", "params", "params_base", "params_file",
-    "params_overlay", "params_study", "report", "resume_folder", "seeds", "server", "tables", "tracking",
-}  # fmt: skip
-FLOORS = {"data": 1, "distillation": 2, "training": 3, "experiment": 4, "stages": 5, "study": 5, "serve": 5}
+GROUND = {"common", "params", "runtime", "evaluation", "report", "tracking"}
+FLOORS = {"data": 1, "distillation": 2, "training": 3, "recipes": 4, "stages": 5, "study": 5}
 """Higher floors may import lower ones; every other module of the pipeline is ground floor, 0."""
 PLUMBING = {
-    "models/architectures.py", "models/errors.py", "pipeline/artifacts.py", "pipeline/errors.py", "pipeline/files.py",
-    "pipeline/params.py", "pipeline/params_base.py", "pipeline/params_file.py", "pipeline/params_study.py",
-    "pipeline/stages/orphan.py", "pipeline/stages/telling.py",
-    "pipeline/training/launch.py", "pipeline/training/progress.py",
+    "models/names.py", "models/errors.py", "pipeline/common/layout.py",
+    "pipeline/common/errors.py", "pipeline/common/files.py",
+    "pipeline/params/tree.py", "pipeline/params/base.py", "pipeline/params/file.py", "pipeline/params/study.py",
+    "pipeline/runtime/parents.py", "pipeline/recipes/listeners.py",
+    "pipeline/runtime/launch.py", "pipeline/runtime/progress.py",
 }  # fmt: skip
 """Code that a stage runs but that cannot change its result; dvc.yaml leaves it out on purpose."""
 
@@ -106,8 +104,8 @@ def test_a_stage_depends_on_the_code_that_decides_its_result(name, module, deps)
 
 @pytest.mark.parametrize("source", ["phantom", "isic2019", "chestxray14", "medmnist", "table"])
 def test_images_are_prepared_anew_when_a_parameter_changes_that_decides_them(source):
-    from pipeline.params import of_images
-    from pipeline.params_file import load, with_values
+    from pipeline.params.file import load, with_values
+    from pipeline.params.tree import of_images
 
     task = "multilabel" if source == "chestxray14" else "multiclass"
     params = with_values(load(), {"data.source": source, "task": task, "noise.kind": "none"}, "test")
@@ -119,14 +117,14 @@ def test_images_are_prepared_anew_when_a_parameter_changes_that_decides_them(sou
 def test_a_study_makes_networks_anew_when_code_changes_that_decides_them():
     from pipeline.study.lab import CODE
 
-    made_by = [Path(f"pipeline/experiment/{name}.py") for name in ("bench", "students", "teachers")]
+    made_by = [Path(f"pipeline/recipes/{name}.py") for name in ("bench", "student", "teacher")]
     made_by.append(Path("pipeline/distillation/soft_labels.py"))
     code = {str(path) for module in made_by for path in closure(module) if path.name != "__init__.py"} - PLUMBING
     assert sorted(CODE) == sorted(code)
 
 
 def test_stages_without_dvc_are_those_of_dvc():
-    from pipeline.params_file import load
+    from pipeline.params.file import load
     from pipeline.stages.all import calls
 
     stages = YAML(typ="safe").load(Path("dvc.yaml").read_text())["stages"]

@@ -16,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
+from pipeline.common.errors import UserError
+from pipeline.common.files import reserve, write_json
 from pipeline.data.chunks import Preparer, Task
 from pipeline.data.journal import Chunk, Journal
 from pipeline.data.progress import Progress
 from pipeline.data.sources.base import Source
-from pipeline.data.workers import count_cores, share
-from pipeline.errors import UserError
-from pipeline.files import reserve, write_json
+from pipeline.runtime.workers import count_cores, share
 
 CHUNK_IMAGES, CHUNK_BYTES = (16, 64), 2**23
 """A chunk is so many images (few where N is small, for work that is shared evenly), or as many as fit into so many

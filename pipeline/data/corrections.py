@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.errors import UserError
-from pipeline.labels import encode
-from pipeline.params import Task
-from pipeline.tables import read_table, require_unique
+from pipeline.common.errors import UserError
+from pipeline.common.labels import encode
+from pipeline.common.tables import read_table, require_unique
+from pipeline.params.tree import Task
 
 
 def read_corrections(path: Path, classes: Sequence[str], task: Task) -> tuple[pd.Series, np.ndarray]:

@@ -9,7 +9,7 @@ import numpy as np
 from pipeline.data import noise
 from pipeline.data.corrections import correct, read_corrections
 from pipeline.data.noise_matrix import nominal
-from pipeline.params import Params
+from pipeline.params.tree import Params
 
 
 @dataclass(frozen=True)

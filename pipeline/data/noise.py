@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from pipeline.common.seeds import stream
 from pipeline.data.noise_instance import through_images
 from pipeline.data.noise_matrix import choose
-from pipeline.params import NoiseParams
-from pipeline.seeds import stream
+from pipeline.params.tree import NoiseParams
 
 
 def flip(targets: np.ndarray, miss_rate: float, false_rate: float, uniforms: np.ndarray) -> np.ndarray:

@@ -15,8 +15,8 @@ from itertools import pairwise
 import numpy as np
 from scipy.special import ndtr, ndtri, softmax
 
+from pipeline.common.seeds import stream
 from pipeline.data.noise_matrix import choose
-from pipeline.seeds import stream
 
 DEVIATION = 0.1
 """Standard deviation of the flip rates before they are cut off."""

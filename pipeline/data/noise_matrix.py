@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.errors import UserError
-from pipeline.params import NoiseParams
+from pipeline.common.errors import UserError
+from pipeline.params.tree import NoiseParams
 
 TOLERANCE = 1e-6
 """How far a row of a matrix file may be from summing to 1."""

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from pipeline.params import NoiseParams
+from pipeline.params.tree import NoiseParams
 
 WIDEST = 20
 """A transition table of more classes than this is not printed; noise.json has it."""

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 
 REST = "rest"
 """Not in the test list: train and val are still to be cut from it."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pipeline.seeds import stream
+from pipeline.common.seeds import stream
 
 
 def part_stream(seed: int, *part: object) -> np.random.Generator:

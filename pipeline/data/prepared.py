@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline import artifacts
-from pipeline.labels import encode
-from pipeline.params import Task
-from pipeline.tables import read_csv
+from pipeline.common import layout as artifacts
+from pipeline.common.labels import encode
+from pipeline.common.tables import read_csv
+from pipeline.params.tree import Task
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from pipeline.common.errors import SettingError
+from pipeline.common.labels import indicator
 from pipeline.data.official import REST, official_split
 from pipeline.data.spread import spread
-from pipeline.errors import SettingError
-from pipeline.labels import indicator
-from pipeline.params import SplitParams
+from pipeline.params.tree import SplitParams
 
 SPLITS = ("train", "val", "test")
 

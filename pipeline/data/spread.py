@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from pipeline.common.seeds import stream
 from pipeline.data.stratify import deal, integer_sizes
-from pipeline.seeds import stream
 
 ATTEMPTS = 20
 

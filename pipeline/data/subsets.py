@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from pipeline.common.labels import indicator
+from pipeline.common.seeds import stream
 from pipeline.data.stratify import deal, integer_sizes
-from pipeline.labels import indicator
-from pipeline.params import SubsetParams
-from pipeline.seeds import stream
+from pipeline.params.tree import SubsetParams
 
 
 def membership(targets: np.ndarray, groups: np.ndarray, num_classes: int, K: int, params: SubsetParams) -> np.ndarray:

@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from models.inference import to_device
-from pipeline.params import ViewParams
-from pipeline.seeds import stream
+from pipeline.common.seeds import stream
+from pipeline.params.tree import ViewParams
 
 DRAWS = 14
 """Uniform numbers per sample and view; new transformations append to the list, so that old ones keep their draws."""

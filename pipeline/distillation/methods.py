@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from models.architectures import Architecture
-from pipeline.artifacts import Checkpoint, Pool
+from models.names import Architecture
+from pipeline.common.layout import Checkpoint, Pool
 
 Weighting = Literal["uniform", "stochastic", "reinforced"]
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from pipeline.distillation.losses import Balance, student_loss, supervised_loss, teacher_divergences
 from pipeline.distillation.reinforced import SelectionPolicy, policy_state, selection_weights
 from pipeline.distillation.weighting import StochasticWeights, restrict_to_unseen, uniform_weights
-from pipeline.params import Task
+from pipeline.params.tree import Task
 
 
 @dataclass(frozen=True)

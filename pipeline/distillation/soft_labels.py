@@ -15,10 +15,10 @@ import torch
 from torch import nn
 
 from models.inference import Images, predict
+from pipeline.common.errors import SettingError, UserError
+from pipeline.common.files import reserve, sha256_file, sha256_json, write_json
 from pipeline.data.views import PRESETS, Views
-from pipeline.errors import SettingError, UserError
-from pipeline.files import reserve, sha256_file, sha256_json, write_json
-from pipeline.params import ViewParams
+from pipeline.params.tree import ViewParams
 
 BLOCK_ROWS = 16_384
 """Images answered between two notes of progress; a killed run loses at most one block."""

@@ -5,8 +5,8 @@ import torch
 from torch import Tensor
 
 from models.inference import to_device
-from pipeline.params import WeightingParams
-from pipeline.seeds import stream
+from pipeline.common.seeds import stream
+from pipeline.params.tree import WeightingParams
 
 
 def uniform_weights(K: int, device: torch.device) -> Tensor:

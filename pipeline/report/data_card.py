@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.labels import SEPARATOR
-from pipeline.params import NoiseParams, Params
+from pipeline.common.labels import SEPARATOR
+from pipeline.params.tree import NoiseParams, Params
 from pipeline.report.data_plots import group_counts
 from pipeline.report.findings import groups_word, source_name
 from pipeline.report.results import Results, label_flags

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.distillation.methods import ROSKD, TITLES
-from pipeline.params import Params, Task
+from pipeline.params.tree import Params, Task
 from pipeline.report.results import Results
 
 COLUMNS = {"precision_macro": "Precision", "recall_macro": "Recall", "f1_macro": "F1", "auroc_macro": "AUROC"}

@@ -9,13 +9,13 @@ import jinja2
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from pipeline import artifacts
+from pipeline.common import layout as artifacts
+from pipeline.common.files import atomic, write_text
 from pipeline.distillation.methods import ROSKD
-from pipeline.files import atomic, write_text
-from pipeline.params import Params
+from pipeline.params.tree import Params
 from pipeline.report import data_card, data_plots, findings, heatmap, plots, style, tables
 from pipeline.report.results import Results, load, located
-from pipeline.report.table import terminal_table
+from pipeline.report.terminal import terminal_table
 
 PAGES = {artifacts.REPORT: "page.html.j2", artifacts.DATA_CARD: "data_card.html.j2"}
 """Each page and its template; the data card also is a section of the report."""

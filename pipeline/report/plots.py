@@ -8,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from pipeline.common.labels import indicator
 from pipeline.distillation.methods import ROSKD, TITLES, reported_checkpoint
-from pipeline.labels import indicator
 from pipeline.report import heatmap, style
 from pipeline.report.findings import COLUMNS, difference, number
 from pipeline.report.results import Results, label_flags, over_seeds

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from pipeline import artifacts
+from pipeline.common import layout as artifacts
+from pipeline.common.errors import UserError
+from pipeline.common.labels import SEPARATOR
+from pipeline.common.tables import read_csv
 from pipeline.distillation.methods import ROSKD, ROSKD_RUN, RUNS, TITLES, reported_checkpoint
-from pipeline.errors import UserError
-from pipeline.labels import SEPARATOR
-from pipeline.params import Params
-from pipeline.tables import read_csv
+from pipeline.params.tree import Params
 
 DATA_FIELDS = (
     "classes", "image_size", "channels", "sizes", "quarantined", "duplicate_sets", "conflicting_sets", "duplicates",

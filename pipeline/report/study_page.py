@@ -7,7 +7,7 @@ from pathlib import Path
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from pipeline.files import write_text
+from pipeline.common.files import write_text
 from pipeline.report import style
 from pipeline.report.page import embed, environment
 

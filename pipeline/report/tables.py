@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from pipeline.distillation.methods import INGREDIENTS, ROSKD, TITLES
-from pipeline.params import Task, flatten
+from pipeline.params.tree import Task, flatten
 from pipeline.report.findings import (
     COLUMNS,
     TABLE_COLUMNS,

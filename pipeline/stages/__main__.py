@@ -6,10 +6,10 @@ from typing import Annotated
 
 import typer
 
-from pipeline.command_line import run_plainly
-from pipeline.params_file import load
-from pipeline.stages.running import run_stage
-from pipeline.training import launch
+from pipeline.params.file import load
+from pipeline.runtime import launch
+from pipeline.runtime.command_line import run_plainly
+from pipeline.stages.run import run_stage
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 Seed = Annotated[int, typer.Option(help="which of params.yaml's seeds")]
@@ -132,7 +132,7 @@ def serve(
     model: Annotated[str | None, typer.Option(help="models:/name@alias or models:/name/version")] = None,
 ) -> None:
     """Serve the registered champion over HTTP."""
-    from pipeline import serve as serving
+    from pipeline.runtime import serve as serving
 
     serving.run(model, port)
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from pipeline.errors import UserError
-from pipeline.params import Params
-from pipeline.stages.running import run_stage
+from pipeline.common.errors import UserError
+from pipeline.params.tree import Params
+from pipeline.stages.run import run_stage
 
 Call = tuple[str, str, dict[str, object]]
 """Stage name as in dvc.yaml, module of `pipeline.stages`, arguments beside the parameters."""

@@ -6,16 +6,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline import artifacts
+from pipeline.common import layout as artifacts
+from pipeline.common.errors import UserError
+from pipeline.common.files import write_text
+from pipeline.common.labels import encode
+from pipeline.common.tables import read_csv
 from pipeline.data import splits
 from pipeline.data.corrections import correct, read_corrections
 from pipeline.data.noise_matrix import nominal
 from pipeline.data.sources import open_source
-from pipeline.errors import UserError
-from pipeline.files import write_text
-from pipeline.labels import encode
-from pipeline.params import NoiseParams, Params
-from pipeline.tables import read_csv
+from pipeline.params.tree import NoiseParams, Params
 
 BUILT_IN_MATRIX = "presets/noise/lesion_confusion.csv"
 

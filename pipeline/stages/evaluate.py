@@ -6,20 +6,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from models.architectures import Architecture
 from models.classifier import Classifier, load_weights
 from models.inference import predict
-from models.registry import build
-from pipeline import artifacts
-from pipeline.artifacts import Checkpoint, Pool
+from models.names import Architecture
+from models.networks import build
+from pipeline.common import layout as artifacts
+from pipeline.common.files import atomic
+from pipeline.common.layout import Checkpoint, Pool
+from pipeline.common.seeds import stream
 from pipeline.data.prepared import Prepared, load_prepared
 from pipeline.distillation.methods import ROSKD, ROSKD_RUN, RUNS, SHARES, reported_checkpoint
-from pipeline.evaluation.resampling import METRICS, draw_kinds
-from pipeline.evaluation.statistics import bootstrap_interval, compare
-from pipeline.experiment.figures import CHECKPOINTS, EVALUATED, Logits, Row, figures_of, resampled
-from pipeline.files import atomic
-from pipeline.params import Params, StudentParams, TeacherParams
-from pipeline.seeds import stream
+from pipeline.evaluation.bootstrap import METRICS, draw_kinds
+from pipeline.evaluation.comparisons import bootstrap_interval, compare
+from pipeline.evaluation.predictions import CHECKPOINTS, EVALUATED, Logits, Row, figures_of, resampled
+from pipeline.params.tree import Params, StudentParams, TeacherParams
 from pipeline.training.device import pick_device
 from pipeline.training.feed import open_images
 

@@ -4,14 +4,14 @@ import numpy as np
 
 from models.classifier import load_weights
 from models.export import export_onnx, max_logit_difference
-from models.registry import build
-from pipeline import artifacts
+from models.networks import build
+from pipeline.common import layout as artifacts
+from pipeline.common.errors import UserError
+from pipeline.common.files import atomic, write_json
 from pipeline.data.prepared import load_prepared
 from pipeline.distillation.methods import ROSKD, ROSKD_RUN
-from pipeline.errors import UserError
 from pipeline.evaluation.metrics import tune_thresholds
-from pipeline.files import atomic, write_json
-from pipeline.params import Params
+from pipeline.params.tree import Params
 
 TOLERANCE = 1e-4
 """Largest difference of a logit between ONNX and PyTorch, float32."""

@@ -3,15 +3,15 @@
 import numpy as np
 import pandas as pd
 
-from pipeline import artifacts
+from pipeline.common import layout as artifacts
+from pipeline.common.files import atomic, write_json
+from pipeline.common.labels import decode, encode
+from pipeline.common.tables import read_csv
 from pipeline.data import noise
 from pipeline.data.given import given_labels
 from pipeline.data.noise_summary import summarise, table
 from pipeline.data.prepared import read_classes
-from pipeline.files import atomic, write_json
-from pipeline.labels import decode, encode
-from pipeline.params import Params
-from pipeline.tables import read_csv
+from pipeline.params.tree import Params
 
 
 def run(params: Params) -> None:

@@ -12,16 +12,16 @@ import pandas as pd
 import PIL
 
 import models
-from pipeline import artifacts
+from pipeline.common import layout as artifacts
+from pipeline.common.errors import UserError
+from pipeline.common.files import sha256_file, sha256_json, write_json
+from pipeline.common.labels import encode, indicator
 from pipeline.data.array import Decoded, decode_images, quarantined, readable_array, require_few_bad
 from pipeline.data.duplicates import Duplicates, across_groups
 from pipeline.data.sources import Source, open_source
-from pipeline.errors import UserError
-from pipeline.files import sha256_file, sha256_json, write_json
-from pipeline.labels import encode, indicator
-from pipeline.params import Params, of_images
-from pipeline.resume_folder import ResumeFolder
-from pipeline.stages.orphan import ParentWatch
+from pipeline.params.tree import Params, of_images
+from pipeline.recipes.resume_folder import ResumeFolder
+from pipeline.runtime.parents import ParentWatch
 
 LISTED_SIZES = 20
 DECODER = Path(models.__file__).parent

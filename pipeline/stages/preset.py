@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from pipeline.errors import UserError
-from pipeline.files import write_text
-from pipeline.params_file import PARAMS_FILE, load, read_yaml
-from pipeline.params_overlay import changes, overlaid
+from pipeline.common.errors import UserError
+from pipeline.common.files import write_text
+from pipeline.params.file import PARAMS_FILE, load, read_yaml
+from pipeline.params.overlay import changes, overlaid
 from pipeline.stages.check import inspect
 
 PRESETS = Path("presets")

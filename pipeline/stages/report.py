@@ -1,7 +1,7 @@
 """Stage `report`: the table, the plots and the page, from the artefacts alone."""
 
-from pipeline import artifacts
-from pipeline.params import Params
+from pipeline.common import layout as artifacts
+from pipeline.params.tree import Params
 from pipeline.report import page
 
 

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.classifier import load_weights
-from models.registry import build
-from pipeline import artifacts
-from pipeline.artifacts import Pool
+from models.networks import build
+from pipeline.common import layout as artifacts
+from pipeline.common.files import replace_folder
+from pipeline.common.layout import Pool
 from pipeline.data.prepared import Prepared, load_prepared, read_data_hash
 from pipeline.data.views import Views
 from pipeline.distillation.soft_labels import Origin, is_written, origin_of, write_soft_labels
-from pipeline.files import replace_folder
-from pipeline.params import Params
-from pipeline.resume_folder import ResumeFolder
+from pipeline.params.tree import Params
+from pipeline.recipes.resume_folder import ResumeFolder
 from pipeline.training.device import pick_device
 from pipeline.training.feed import open_images
 from pipeline.training.world import World, local_rank

@@ -2,14 +2,14 @@
 
 import pandas as pd
 
-from pipeline import artifacts
+from pipeline.common import layout as artifacts
+from pipeline.common.errors import UserError
+from pipeline.common.files import atomic
+from pipeline.common.labels import encode
+from pipeline.common.tables import read_csv
 from pipeline.data import splits
 from pipeline.data.prepared import read_classes
-from pipeline.errors import UserError
-from pipeline.files import atomic
-from pipeline.labels import encode
-from pipeline.params import Params
-from pipeline.tables import read_csv
+from pipeline.params.tree import Params
 
 
 def run(params: Params) -> None:

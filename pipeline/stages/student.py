@@ -4,21 +4,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from models.classifier import load_weights, save_weights
-from models.registry import build
-from pipeline import artifacts, tracking
-from pipeline.artifacts import Pool
+from models.networks import build
+from pipeline import tracking
+from pipeline.common import layout as artifacts
+from pipeline.common.files import replace_folder
+from pipeline.common.layout import Pool
 from pipeline.data.prepared import read_membership
 from pipeline.distillation.methods import RUNS, STAGES, TITLES, teachers_of
 from pipeline.distillation.objective import Teachers
 from pipeline.distillation.online import OnlineTeachers
 from pipeline.distillation.soft_labels import SoftLabels
-from pipeline.experiment.bench import Bench, decides, open_bench
-from pipeline.experiment.students import train_student
-from pipeline.files import replace_folder
-from pipeline.params import Params
-from pipeline.resume_folder import ResumeFolder
+from pipeline.params.tree import Params
+from pipeline.recipes.bench import Bench, decides, open_bench
+from pipeline.recipes.listeners import listeners
+from pipeline.recipes.resume_folder import ResumeFolder
+from pipeline.recipes.student import train_student
 from pipeline.stages.soft_labels import origins
-from pipeline.stages.telling import listeners
 from pipeline.training.loop import Fitted
 
 

@@ -3,13 +3,13 @@
 import numpy as np
 import pandas as pd
 
-from pipeline import artifacts
+from pipeline.common import layout as artifacts
+from pipeline.common.files import atomic
+from pipeline.common.labels import encode
+from pipeline.common.tables import read_csv
 from pipeline.data.prepared import read_classes
 from pipeline.data.subsets import membership
-from pipeline.files import atomic
-from pipeline.labels import encode
-from pipeline.params import Params
-from pipeline.tables import read_csv
+from pipeline.params.tree import Params
 
 
 def run(params: Params) -> None:

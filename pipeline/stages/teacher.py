@@ -5,17 +5,18 @@ One process trains them all: starting one takes 15 s (torch, MLflow), more than 
 
 from pathlib import Path
 
-from models.architectures import Architecture
 from models.classifier import save_weights
-from pipeline import artifacts, tracking
-from pipeline.artifacts import Pool
+from models.names import Architecture
+from pipeline import tracking
+from pipeline.common import layout as artifacts
+from pipeline.common.files import replace_folder
+from pipeline.common.layout import Pool
 from pipeline.data.prepared import read_membership
-from pipeline.experiment.bench import Bench, decides, open_bench
-from pipeline.experiment.teachers import train_teacher
-from pipeline.files import replace_folder
-from pipeline.params import Params
-from pipeline.resume_folder import ResumeFolder
-from pipeline.stages.telling import listeners
+from pipeline.params.tree import Params
+from pipeline.recipes.bench import Bench, decides, open_bench
+from pipeline.recipes.listeners import listeners
+from pipeline.recipes.resume_folder import ResumeFolder
+from pipeline.recipes.teacher import train_teacher
 
 
 def run(params: Params, seed: int, pool: Pool) -> None:

@@ -1,7 +1,8 @@
 """Stage `track`, always run and last: make the tracker agree with the artefacts, and show the table."""
 
-from pipeline import artifacts, tracking
-from pipeline.params import Params
+from pipeline import tracking
+from pipeline.common import layout as artifacts
+from pipeline.params.tree import Params
 
 
 def run(params: Params) -> None:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 import typer
 
-from pipeline.command_line import run_plainly
-from pipeline.params_file import load
+from pipeline.params.file import load
+from pipeline.runtime.command_line import run_plainly
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 Name = Annotated[str, typer.Argument(help="a grid of study.grids in params.yaml, or any other name: a search")]
@@ -21,7 +21,7 @@ Again = Annotated[bool, typer.Option("--again", help="begin anew what failed, as
 @app.command()
 def run(name: Name, workers: Workers = 1, again: Again = False) -> None:
     """Begin a study or go on with it, and report what it found."""
-    from pipeline.study.running import run as run_study
+    from pipeline.study.run import run as run_study
 
     with _storage_errors_told():
         sys.exit(run_study(load(), name, workers, again=again))
@@ -30,7 +30,7 @@ def run(name: Name, workers: Workers = 1, again: Again = False) -> None:
 @app.command()
 def worker(name: Name) -> None:
     """Help with a study that has been begun; any number, on every machine that reaches its storage."""
-    from pipeline.study.running import work
+    from pipeline.study.run import work
 
     with _storage_errors_told():
         work(load(), name)
@@ -43,7 +43,7 @@ def report(
     workers: Annotated[int, typer.Option(hidden=True)] = 1,
 ) -> None:
     """Write the tables, pictures and page of a study anew, from what it has finished."""
-    from pipeline.study.finishing import finish
+    from pipeline.study.page import finish
 
     with _storage_errors_told():
         finish(load(), name, wall, workers)
@@ -52,7 +52,7 @@ def report(
 @app.command()
 def apply(name: Name) -> None:
     """Write the best trial's parameters into params.yaml, comments kept."""
-    from pipeline.study.applying import apply_best
+    from pipeline.study.apply import apply_best
 
     with _storage_errors_told():
         apply_best(load(), name)

@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.artifacts import Checkpoint
+from pipeline.common.files import atomic
+from pipeline.common.layout import Checkpoint
+from pipeline.common.seeds import stream
 from pipeline.distillation.methods import ROSKD, SHARES, reported_checkpoint
-from pipeline.evaluation.resampling import draw_kinds
-from pipeline.evaluation.statistics import COMPARISON_COLUMNS, bootstrap_interval, compare
-from pipeline.experiment.figures import CHECKPOINTS, Row, figures_of, resampled
-from pipeline.files import atomic
-from pipeline.params import Params, flatten
-from pipeline.params_file import with_values
-from pipeline.seeds import stream
+from pipeline.evaluation.bootstrap import draw_kinds
+from pipeline.evaluation.comparisons import COMPARISON_COLUMNS, bootstrap_interval, compare
+from pipeline.evaluation.predictions import CHECKPOINTS, Row, figures_of, resampled
+from pipeline.params.file import with_values
+from pipeline.params.tree import Params, flatten
 from pipeline.study.lab import Lab
 from pipeline.study.outcome import Outcome
 from pipeline.study.plan import Plan, Values, run_of, shown

@@ -7,27 +7,28 @@ from typing import Any
 
 import numpy as np
 
-from models.architectures import Architecture
+from models.names import Architecture
+from pipeline.common.files import sha256_files, sha256_json
 from pipeline.data.prepared import Prepared
+from pipeline.data.variants import StudyData, digest_of
 from pipeline.data.views import Views
 from pipeline.distillation.methods import GRID_RUNS, Method, teachers_of
 from pipeline.distillation.soft_labels import SoftLabels, write_soft_labels
-from pipeline.experiment.bench import Bench, OnEpoch, open_bench
-from pipeline.experiment.students import train_student
-from pipeline.experiment.teachers import train_teacher
-from pipeline.files import sha256_files, sha256_json
-from pipeline.params import TRAINING_MACHINE, Params
-from pipeline.study.data import StudyData, digest_of
+from pipeline.params.tree import TRAINING_MACHINE, Params
+from pipeline.recipes.bench import Bench, OnEpoch, open_bench
+from pipeline.recipes.store import Node, Store
+from pipeline.recipes.student import train_student
+from pipeline.recipes.teacher import train_teacher
 from pipeline.study.outcome import Outcome, read_outcome, write_predictions
-from pipeline.study.store import Node, Store
 
 CODE = (
-    "models/classifier.py", "models/inference.py", "models/registry.py", "pipeline/data/prepared.py",
+    "models/classifier.py", "models/inference.py", "models/networks.py", "pipeline/data/prepared.py",
     "pipeline/data/views.py", "pipeline/distillation/losses.py", "pipeline/distillation/methods.py",
     "pipeline/distillation/objective.py", "pipeline/distillation/reinforced.py", "pipeline/distillation/smoothing.py",
     "pipeline/distillation/soft_labels.py", "pipeline/distillation/weighting.py", "pipeline/evaluation/metrics.py",
-    "pipeline/experiment/bench.py", "pipeline/experiment/students.py", "pipeline/experiment/teachers.py",
-    "pipeline/labels.py", "pipeline/seeds.py", "pipeline/tables.py", "pipeline/training/compiling.py",
+    "pipeline/recipes/bench.py", "pipeline/recipes/student.py", "pipeline/recipes/teacher.py",
+    "pipeline/common/labels.py", "pipeline/common/seeds.py", "pipeline/common/tables.py",
+    "pipeline/training/compiling.py",
     "pipeline/training/device.py", "pipeline/training/feed.py", "pipeline/training/history.py",
     "pipeline/training/loop.py", "pipeline/training/resume.py", "pipeline/training/world.py",
 )  # fmt: skip

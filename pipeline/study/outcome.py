@@ -10,11 +10,11 @@ import numpy as np
 
 from models.classifier import Classifier
 from models.inference import predict
-from pipeline.artifacts import Checkpoint
+from pipeline.common.layout import Checkpoint
 from pipeline.data.prepared import Prepared
-from pipeline.experiment.bench import Bench
-from pipeline.experiment.figures import EVALUATED, Logits
-from pipeline.study.store import MADE_FROM
+from pipeline.evaluation.predictions import EVALUATED, Logits
+from pipeline.recipes.bench import Bench
+from pipeline.recipes.store import MADE_FROM
 from pipeline.training.feed import open_images
 from pipeline.training.loop import Weights
 

@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.common.errors import UserError
+from pipeline.common.files import sha256_json
 from pipeline.distillation.methods import GRID_RUNS, ROSKD, ROSKD_RUN
-from pipeline.errors import UserError
 from pipeline.evaluation.metrics import primary_metric
-from pipeline.files import sha256_json
-from pipeline.params import TRAINING_MACHINE, Params, decisive, flatten
-from pipeline.params_file import with_values
-from pipeline.params_study import Dimension, GridParams
+from pipeline.params.file import with_values
+from pipeline.params.study import Dimension, GridParams
+from pipeline.params.tree import TRAINING_MACHINE, Params, decisive, flatten
 
 VARIABLE_SECTIONS = (
     "split", "noise", "subsets", "views", "teachers", "student", "training", "distillation", "smoothing",

@@ -17,9 +17,9 @@ from optuna.storages import BaseStorage, RDBStorage, fail_stale_trials
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline import artifacts
-from pipeline.errors import UserError
-from pipeline.files import locked
+from pipeline.common import layout as artifacts
+from pipeline.common.errors import UserError
+from pipeline.common.files import locked
 from pipeline.study.plan import Plan
 from pipeline.study.storage import HEARTBEAT
 

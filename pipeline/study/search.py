@@ -8,18 +8,18 @@ from typing import Any
 import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.artifacts import Checkpoint
+from pipeline.common.errors import SettingError, UserError
+from pipeline.common.files import atomic
+from pipeline.common.layout import Checkpoint
 from pipeline.distillation.methods import ROSKD, ROSKD_RUN, reported_checkpoint
-from pipeline.errors import SettingError, UserError
-from pipeline.files import atomic
-from pipeline.params import Params
-from pipeline.params_file import with_values
-from pipeline.study.figures import headline
+from pipeline.params.file import with_values
+from pipeline.params.tree import Params
+from pipeline.recipes.store import MADE_FROM
+from pipeline.study.headline import headline
 from pipeline.study.lab import Lab
 from pipeline.study.outcome import seconds_of
 from pipeline.study.plan import Plan, Values
 from pipeline.study.queue import REASON, UNIT, Queue
-from pipeline.study.store import MADE_FROM
 from pipeline.study.worker import FIGURES, RUN_ID, SECONDS
 
 TRIALS = "trials.csv"

@@ -13,10 +13,10 @@ from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline import artifacts
-from pipeline.errors import UserError
-from pipeline.files import locked
-from pipeline.params import Params
+from pipeline.common import layout as artifacts
+from pipeline.common.errors import UserError
+from pipeline.common.files import locked
+from pipeline.params.tree import Params
 
 JOURNAL = artifacts.STUDIES / "journal.log"
 VARIABLE = "ROSKD_STUDY_STORAGE"

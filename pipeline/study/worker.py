@@ -11,12 +11,12 @@ from optuna.samplers import BaseSampler, QMCSampler, RandomSampler, TPESampler
 from optuna.trial import Trial, TrialState
 
 from pipeline import tracking
+from pipeline.common.errors import SettingError
+from pipeline.common.seeds import derive
 from pipeline.distillation.methods import ROSKD_RUN, TITLES
-from pipeline.errors import SettingError
-from pipeline.params import Params
-from pipeline.params_file import with_values
-from pipeline.seeds import derive
-from pipeline.study.figures import headline, value_of
+from pipeline.params.file import with_values
+from pipeline.params.tree import Params
+from pipeline.study.headline import headline, value_of
 from pipeline.study.lab import Lab
 from pipeline.study.plan import Plan, Unit, is_whole, told
 from pipeline.study.queue import REASON, Queue

@@ -6,12 +6,12 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from pipeline.files import sha256_file
-from pipeline.params import Params
+from pipeline.common.files import sha256_file
+from pipeline.params.tree import Params
+from pipeline.tracking.connection import plain_errors
 from pipeline.tracking.records import curves
 from pipeline.tracking.runs import CONTENT, Child
 from pipeline.tracking.session import Point, Session, open_session
-from pipeline.tracking.store import plain_errors
 
 logger = logging.getLogger(__name__)
 

@@ -4,14 +4,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline import artifacts
-from pipeline.params import Params
+from pipeline.common import layout as artifacts
+from pipeline.params.tree import Params
+from pipeline.tracking.connection import plain_errors
 from pipeline.tracking.parent import SIDE_BY_SIDE, settle_parent
 from pipeline.tracking.records import Evaluation, content, curves_of, values_hash
 from pipeline.tracking.registry import Registration, register_in
 from pipeline.tracking.runs import CONTENT, EVALUATION, NAME, REUSED, Child, children, student
 from pipeline.tracking.session import Point, Session, open_session
-from pipeline.tracking.store import plain_errors
 
 if TYPE_CHECKING:
     from mlflow.entities import Run

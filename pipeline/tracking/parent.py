@@ -4,10 +4,10 @@ import json
 from pathlib import Path
 from urllib.parse import quote
 
-from pipeline import artifacts
+from pipeline.common import layout as artifacts
+from pipeline.common.files import sha256_file, sha256_json
 from pipeline.distillation.methods import ROSKD
-from pipeline.files import sha256_file, sha256_json
-from pipeline.params_file import PARAMS_FILE
+from pipeline.params.file import PARAMS_FILE
 from pipeline.tracking.records import Evaluation, headlines, values_hash
 from pipeline.tracking.runs import EVALUATION, NOTE, Child
 from pipeline.tracking.session import Point, Session

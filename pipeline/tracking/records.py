@@ -7,10 +7,10 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pipeline import artifacts
+from pipeline.common import layout as artifacts
+from pipeline.common.errors import UserError
+from pipeline.common.files import sha256_file, sha256_json
 from pipeline.distillation.methods import ROSKD
-from pipeline.errors import UserError
-from pipeline.files import sha256_file, sha256_json
 from pipeline.tracking.runs import Child
 from pipeline.tracking.session import Point
 

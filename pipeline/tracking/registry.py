@@ -8,15 +8,15 @@ from contextlib import redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline import artifacts
+from pipeline.common import layout as artifacts
+from pipeline.common.errors import UserError
+from pipeline.common.files import sha256_files, sha256_json
 from pipeline.distillation.methods import ROSKD
-from pipeline.errors import UserError
-from pipeline.files import sha256_files, sha256_json
-from pipeline.params import Params, Task
+from pipeline.params.tree import Params, Task
+from pipeline.tracking.connection import connect, database_file, plain_errors, tracking_uri
 from pipeline.tracking.records import Evaluation, read_rows
 from pipeline.tracking.runs import CONTENT, student
 from pipeline.tracking.session import Session, open_session
-from pipeline.tracking.store import connect, database_file, plain_errors, tracking_uri
 
 CHAMPION, CHALLENGER = "champion", "challenger"
 RANKED_BY: dict[Task, str] = {"multiclass": "val/f1_macro", "multilabel": "val/auroc_macro"}

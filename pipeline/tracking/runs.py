@@ -7,12 +7,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from pipeline import artifacts
-from pipeline.artifacts import Pool
+from pipeline.common import layout as artifacts
+from pipeline.common.errors import UserError
+from pipeline.common.files import sha256_file, sha256_json
+from pipeline.common.layout import Pool
 from pipeline.distillation.methods import ROSKD, ROSKD_RUN, RUNS, TITLES, teachers_of
-from pipeline.errors import UserError
-from pipeline.files import sha256_file, sha256_json
-from pipeline.params import Params, decisive, flatten
+from pipeline.params.tree import Params, decisive, flatten
 
 POOLS: tuple[Pool, ...] = ("full", "subset")
 DATA_FIELDS = ("sha256", "task", "classes", "counts", "images", "groups", "image_size", "channels", "quarantined")

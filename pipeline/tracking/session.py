@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pipeline.errors import UserError
-from pipeline.params import Params
+from pipeline.common.errors import UserError
+from pipeline.params.tree import Params
+from pipeline.tracking.connection import connect, database_file, exclusive, plain_errors, tracking_uri
 from pipeline.tracking.dataset import dataset_input
 from pipeline.tracking.runs import KEY, KIND, NAME, Child, State, read_state
-from pipeline.tracking.store import connect, database_file, exclusive, plain_errors, tracking_uri
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

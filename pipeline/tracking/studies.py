@@ -7,12 +7,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline import artifacts
-from pipeline.params import Params
+from pipeline.common import layout as artifacts
+from pipeline.params.tree import Params
+from pipeline.tracking.connection import plain_errors
 from pipeline.tracking.live import LiveRun, ending
 from pipeline.tracking.runs import KEY, KIND, NAME, NOTE, Child
 from pipeline.tracking.session import SOURCE, Point, Session, open_session
-from pipeline.tracking.store import plain_errors
 
 logger = logging.getLogger(__name__)
 

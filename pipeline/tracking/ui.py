@@ -3,8 +3,8 @@
 import os
 import sys
 
-from pipeline.server import HOST, require_free_port, supervise
-from pipeline.tracking.store import connect, database_file, tracking_uri
+from pipeline.runtime.children import HOST, require_free_port, supervise
+from pipeline.tracking.connection import connect, database_file, tracking_uri
 
 QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
 """No background workers, which only serve language models, and no word about MLflow's own deprecations."""

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 
 
 def compile_model(model: nn.Module) -> None:

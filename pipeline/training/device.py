@@ -5,7 +5,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 
 
 def pick_device(wish: str, local_rank: int = 0) -> torch.device:

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from models.inference import Images, PlainImages, free_memory, to_device
-from pipeline.errors import UserError
-from pipeline.seeds import stream
+from pipeline.common.errors import UserError
+from pipeline.common.seeds import stream
 
 RESIDENT_SHARE = 0.25
 """Largest share of the free device memory that `training.data_on_device: auto` gives to images."""

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.files import write_text
+from pipeline.common.files import write_text
 
 COLUMNS = "epoch,split,metric,value"
 

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from models.classifier import Classifier
 from models.inference import Images, as_images, to_device, to_pixels
+from pipeline.common.errors import SettingError
+from pipeline.common.seeds import derive
 from pipeline.data.views import Views
 from pipeline.distillation.objective import Batch, Objective
 from pipeline.distillation.smoothing import RunningAverage, warmup_epochs
-from pipeline.errors import SettingError
-from pipeline.params import TrainingParams
-from pipeline.seeds import derive
+from pipeline.params.tree import TrainingParams
 from pipeline.training.compiling import compile_errors_told, compile_model
 from pipeline.training.device import autocast_dtype
 from pipeline.training.feed import epoch_batches, share

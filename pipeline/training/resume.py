@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from pipeline.files import atomic
+from pipeline.common.files import atomic
 
 
 class ResumeFile:

@@ -13,8 +13,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from pipeline.errors import UserError
-from pipeline.training.launch import under_torchrun
+from pipeline.common.errors import UserError
+from pipeline.runtime.launch import under_torchrun
 
 
 def local_rank() -> int:

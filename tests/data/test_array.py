@@ -13,10 +13,10 @@ import numpy as np
 import psutil
 import pytest
 
+from pipeline.common.errors import UserError
 from pipeline.data.array import CHUNK_IMAGES, decode_images, quarantined, readable_array, write_images
 from pipeline.data.sources.base import Sized
-from pipeline.data.workers import AHEAD
-from pipeline.errors import UserError
+from pipeline.runtime.workers import AHEAD
 from tests.data.readers import SIZE, Numbered, source_of
 
 CHUNK = CHUNK_IMAGES[0]
@@ -54,7 +54,7 @@ def test_one_and_three_workers_write_the_same_bytes(tmp_path, bad):
 @pytest.mark.slow
 def test_spawned_workers_write_the_same(tmp_path, monkeypatch):
     """As where there is no fork that is safe (macOS)."""
-    monkeypatch.setattr("pipeline.data.workers.START_METHOD", "spawn")
+    monkeypatch.setattr("pipeline.runtime.workers.START_METHOD", "spawn")
     reader = Numbered(tmp_path / "log")
     decoded = decode(tmp_path / "work", reader)
     assert np.load(decoded.array)[:, 0, 0, 0].tolist() == rows_of(range(IMAGES))

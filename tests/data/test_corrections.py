@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from pipeline.common.errors import UserError
 from pipeline.data.corrections import correct, read_corrections
-from pipeline.errors import UserError
 
 IDS = np.array(["s0", "s1", "s2", "s3"])
 SPLIT = np.array(["train", "val", "test", "train"])

@@ -11,9 +11,9 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
+from pipeline.common.errors import UserError
 from pipeline.data.sources import open_source
 from pipeline.data.sources.image_paths import colour_channels, leaves
-from pipeline.errors import UserError
 from tests.data.own_table import params_of, write_csv
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 
 from pipeline.data.sources import open_source
 from pipeline.data.sources.limit import limit
-from pipeline.params_file import load, with_values
+from pipeline.params.file import load, with_values
 
 
 def test_a_part_holds_whole_groups_and_the_classes_in_proportion(tmp_path):

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pipeline.data import noise
 from pipeline.data.noise_matrix import nominal
-from pipeline.params import NoiseParams
+from pipeline.params.tree import NoiseParams
 
 KINDS = ["none", "symmetric", "pair", "instance"]
 SEEDS = st.integers(0, 2**31 - 2)

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.common.errors import UserError
 from pipeline.data import noise
 from pipeline.data.noise_matrix import choose, nominal, read_matrix, scaled
 from pipeline.data.sources.isic2019 import CLASSES
-from pipeline.errors import UserError
-from pipeline.params import NoiseParams
+from pipeline.params.tree import NoiseParams
 
 PRESET = Path("presets/noise/lesion_confusion.csv")
 

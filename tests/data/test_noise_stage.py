@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline import artifacts
+from pipeline.common import layout as artifacts
+from pipeline.common.labels import decode
 from pipeline.data.noise_summary import table
-from pipeline.labels import decode
-from pipeline.params import Params
-from pipeline.params_file import read_yaml, validate
+from pipeline.params.file import read_yaml, validate
+from pipeline.params.tree import Params
 from pipeline.stages import noise
 
 TREE = read_yaml(Path("params.yaml"))

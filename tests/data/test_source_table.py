@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import params_file
+from pipeline.common.errors import UserError
+from pipeline.common.labels import encode
 from pipeline.data.sources import open_source
 from pipeline.data.splits import assign
-from pipeline.errors import UserError
-from pipeline.labels import encode
-from pipeline.params_overlay import merge
+from pipeline.params.overlay import merge
+from pipeline.params import file as params_file
 from pipeline.stages.preset import read_preset
 from tests.data.own_table import params_of, write_csv
 

@@ -7,12 +7,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline import params_file
+from pipeline.common.errors import UserError
 from pipeline.data.array import write_images
 from pipeline.data.sources import open_source
-from pipeline.errors import UserError
-from pipeline.params import Params
-from pipeline.params_overlay import merge
+from pipeline.params.overlay import merge
+from pipeline.params.tree import Params
+from pipeline.params import file as params_file
 from pipeline.stages.preset import read_preset
 
 REAL = Path("../shared/data").resolve()

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from pipeline.common.errors import UserError
 from pipeline.data import splits
-from pipeline.errors import UserError
-from pipeline.params import SplitParams
+from pipeline.params.tree import SplitParams
 
 
 def split_params(**changes: object) -> SplitParams:

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.data.subsets import membership
-from pipeline.params import SubsetParams
+from pipeline.params.tree import SubsetParams
 
 
 def params(scheme: str, overlap: float, equal_size: bool = False) -> SubsetParams:

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pipeline.common.errors import UserError
 from pipeline.data.sources import open_source
 from pipeline.data.sources.table_labels import read_labels
-from pipeline.errors import UserError
-from pipeline.params import TableParams
+from pipeline.params.tree import TableParams
 from tests.data.own_table import NAMES, params_of, write_csv
 
 FINDINGS = "image,found,Mass,Effusion,Hernia\n" + "".join(

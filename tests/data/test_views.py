@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from pipeline.data.views import DRAWS, PRESETS, Preset, Views, affine, draws, parameters, transform
-from pipeline.params import ViewParams
+from pipeline.params.tree import ViewParams
 
 
 def test_draws_of_a_row_do_not_depend_on_how_many_rows_there_are():

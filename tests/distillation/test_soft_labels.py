@@ -10,11 +10,11 @@ from torch import nn
 
 from models.classifier import Classifier
 from models.inference import predict
+from pipeline.common.errors import UserError
 from pipeline.data.views import Views
 from pipeline.distillation import soft_labels
 from pipeline.distillation.soft_labels import SoftLabels, is_written, origin_of, write_soft_labels
-from pipeline.errors import UserError
-from pipeline.params import ViewParams
+from pipeline.params.tree import ViewParams
 
 CPU = torch.device("cpu")
 N, C, V = 45, 3, 2

@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy import stats
 
+from pipeline.common.seeds import stream
 from pipeline.distillation.losses import teacher_divergences
 from pipeline.distillation.weighting import (
     StochasticWeights,
@@ -12,8 +13,7 @@ from pipeline.distillation.weighting import (
     stochastic_weights,
     uniform_weights,
 )
-from pipeline.params import WeightingParams
-from pipeline.seeds import stream
+from pipeline.params.tree import WeightingParams
 
 
 def weighting(**changes: object) -> WeightingParams:

@@ -12,7 +12,7 @@ import onnxruntime
 import pandas as pd
 import pytest
 
-from pipeline.files import sha256_file
+from pipeline.common.files import sha256_file
 from tests.e2e.project import Project, environment, ran
 
 pytestmark = pytest.mark.slow

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from models.classifier import Classifier, WeightsError, load_weights, save_weights
-from models.registry import build
+from models.networks import build
 
 
 class Pool(nn.Module):

@@ -11,7 +11,7 @@ import torch
 
 from models.classifier import Classifier
 from models.export import export_onnx, max_logit_difference
-from models.registry import build
+from models.networks import build
 
 CLASSES = 3
 

@@ -23,7 +23,7 @@ from PIL import Image
 
 from models import serving
 from models.images import load
-from pipeline import serve
+from pipeline.runtime import serve
 
 
 def png(picture):

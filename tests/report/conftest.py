@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import artifacts
-from pipeline.params import Params
-from pipeline.params_file import read_yaml, validate
+from pipeline.common import layout as artifacts
+from pipeline.params.file import read_yaml, validate
+from pipeline.params.tree import Params
 from pipeline.report.results import located
 
 SPLIT = ["train"] * 6 + ["val"] * 2 + ["test"] * 4

@@ -7,9 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline import artifacts
-from pipeline.errors import UserError
-from pipeline.params import Params
+from pipeline.common import layout as artifacts
+from pipeline.common.errors import UserError
+from pipeline.params.tree import Params
 from pipeline.report import data_card, data_plots
 from pipeline.report.page import build, render
 from pipeline.report.results import Results, load, located

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from pipeline import artifacts
+from pipeline.common import layout as artifacts
 from pipeline.report import data_card, data_plots, heatmap
 from pipeline.report.results import label_flags, load, located
 

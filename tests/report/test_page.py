@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import artifacts
+from pipeline.common import layout as artifacts
 from pipeline.report import data_plots, page, plots, style, tables
 from pipeline.report.page import FIGURES, build
 from pipeline.report.results import load, located

@@ -9,13 +9,14 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
-from pipeline import artifacts, params_file
+from pipeline.common import layout as artifacts
+from pipeline.common.errors import UserError
+from pipeline.common.labels import encode
 from pipeline.data.sources import open_source
 from pipeline.data.splits import assign
-from pipeline.errors import UserError
-from pipeline.labels import encode
-from pipeline.params import Params
-from pipeline.params_overlay import merge
+from pipeline.params.overlay import merge
+from pipeline.params.tree import Params
+from pipeline.params import file as params_file
 from pipeline.stages import check, preset
 
 ROOT = Path.cwd()

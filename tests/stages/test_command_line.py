@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.runtime.parents import ParentWatch
 from pipeline.stages import __main__ as command_line
-from pipeline.stages.orphan import ParentWatch
 
 
 def run(monkeypatch, *arguments: str) -> int | str | None:
@@ -51,8 +51,8 @@ def test_outside_dvc_nothing_is_watched(monkeypatch):
 
 WATCHER = """
 import os, sys, time
-from pipeline.errors import UserError
-from pipeline.stages.orphan import ParentWatch
+from pipeline.common.errors import UserError
+from pipeline.runtime.parents import ParentWatch
 watch = ParentWatch()
 print("watching", flush=True)
 try:

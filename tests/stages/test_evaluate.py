@@ -6,13 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline import artifacts
+from pipeline.common import layout as artifacts
 from pipeline.data.prepared import Prepared
 from pipeline.distillation.methods import RUNS
-from pipeline.evaluation.resampling import METRICS
-from pipeline.evaluation.statistics import holm
-from pipeline.params import Params
-from pipeline.params_file import read_yaml, validate
+from pipeline.evaluation.bootstrap import METRICS
+from pipeline.evaluation.comparisons import holm
+from pipeline.params.file import read_yaml, validate
+from pipeline.params.tree import Params
 from pipeline.stages import evaluate
 
 INGREDIENTS = {("baseline_3_same", "baseline_3"), ("baseline_5", "baseline_3_same")}

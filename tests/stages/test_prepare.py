@@ -15,10 +15,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from pipeline import artifacts, params_file
-from pipeline.errors import UserError
-from pipeline.files import sha256_file
-from pipeline.params import Params
+from pipeline.common import layout as artifacts
+from pipeline.common.errors import UserError
+from pipeline.common.files import sha256_file
+from pipeline.params.tree import Params
+from pipeline.params import file as params_file
 from pipeline.stages import prepare
 
 CLASSES = ["MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC"]

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.evaluation.statistics import holm
-from pipeline.params import Params
-from pipeline.params_file import read_yaml, validate
+from pipeline.evaluation.comparisons import holm
+from pipeline.params.file import read_yaml, validate
+from pipeline.params.tree import Params
 from pipeline.study.grids import COMPARISONS, RESULTS, SUMMARY, Cell, write_tables
 from pipeline.study.outcome import Outcome
 from tests.study.made_outcome import made_outcome

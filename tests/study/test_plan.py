@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from pipeline.errors import UserError
-from pipeline.params import Params
-from pipeline.params_file import read_yaml, validate
+from pipeline.common.errors import UserError
+from pipeline.params.file import read_yaml, validate
+from pipeline.params.tree import Params
 from pipeline.study.plan import finished_cells, is_whole, make_plan, told
 
 TREE = read_yaml(Path("params.yaml"))

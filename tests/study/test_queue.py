@@ -14,7 +14,7 @@ from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 from pipeline.study import queue as queue_module
 from pipeline.study.plan import Plan, Unit
 from pipeline.study.queue import REASON, UNIT, Queue

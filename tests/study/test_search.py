@@ -14,14 +14,14 @@ import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from pipeline.errors import SettingError, UserError
-from pipeline.params import Params
-from pipeline.params_file import read_yaml, validate
+from pipeline.common.errors import SettingError, UserError
+from pipeline.params.file import read_yaml, validate
+from pipeline.params.tree import Params
+from pipeline.recipes.store import MADE_FROM
 from pipeline.study import search
 from pipeline.study.outcome import Outcome
 from pipeline.study.plan import Plan, Unit
 from pipeline.study.queue import REASON, UNIT
-from pipeline.study.store import MADE_FROM
 from tests.study.made_outcome import made_outcome
 
 PLAN = Plan("mine", (Unit({}),) * 3, (), "f1_macro", {})

@@ -12,8 +12,8 @@ import pytest
 from optuna.storages.journal import JournalFileBackend
 from sqlalchemy.exc import OperationalError
 
-from pipeline.errors import UserError
-from pipeline.params_file import load
+from pipeline.common.errors import UserError
+from pipeline.params.file import load
 from pipeline.study.storage import VARIABLE, open_storage, storage_errors_told
 
 JOURNAL = Path("artifacts/studies/journal.log")

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.errors import SettingError, UserError
-from pipeline.params import Params
-from pipeline.params_file import read_yaml, validate
+from pipeline.common.errors import SettingError, UserError
+from pipeline.params.file import read_yaml, validate
+from pipeline.params.tree import Params
 from pipeline.study.outcome import Outcome
 from pipeline.study.plan import make_plan
 from pipeline.study.queue import REASON, Queue

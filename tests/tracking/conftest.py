@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 import models
-from pipeline import artifacts
+from pipeline.common import layout as artifacts
 from pipeline.distillation.methods import RUNS
-from pipeline.params import Params
-from pipeline.params_file import load
+from pipeline.params.file import load
+from pipeline.params.tree import Params
 from pipeline.tracking.runs import POOLS
 
 REPOSITORY = Path(__file__).resolve().parents[2]

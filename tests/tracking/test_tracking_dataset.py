@@ -10,8 +10,9 @@ from mlflow import MlflowClient
 from mlflow.data import get_source
 from mlflow.data.schema import TensorDatasetSchema
 
-from pipeline import artifacts, tracking
-from pipeline.errors import UserError
+from pipeline import tracking
+from pipeline.common import layout as artifacts
+from pipeline.common.errors import UserError
 from pipeline.tracking.dataset import dataset_input
 from pipeline.tracking.runs import read_state
 from pipeline.tracking.session import open_session

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from mlflow import MlflowClient
 
-from pipeline import artifacts, tracking
-from pipeline.errors import UserError
+from pipeline import tracking
+from pipeline.common import layout as artifacts
+from pipeline.common.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EPOCHS = {1: {"train/loss": 1.5, "val/f1_macro": 0.25}, 2: {"train/loss": float("nan"), "val/f1_macro": 0.375}}
@@ -74,7 +75,7 @@ def test_a_killed_process_is_continued_without_repeating_points(finished, params
     code = f"""
         import os, sys
         from pipeline import tracking
-        from pipeline.params_file import load
+        from pipeline.params.file import load
         from pathlib import Path
         params = load(Path({str(REPOSITORY / "params.yaml")!r}))
         teachers = params.teachers.model_copy(update={{"architectures": ("resnet18", "densenet121")}})
@@ -178,7 +179,7 @@ def test_switched_off_it_imports_no_mlflow(finished, how):
         import sys
         from pathlib import Path
         from pipeline import tracking
-        from pipeline.params_file import load
+        from pipeline.params.file import load
         params = load(Path({str(REPOSITORY / "params.yaml")!r}))
         off = params.model_copy(update={{"tracking": params.tracking.model_copy(update={{"enabled": False}})}})
         used = off if {how!r} == "enabled" else params

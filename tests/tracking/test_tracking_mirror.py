@@ -9,8 +9,9 @@ from urllib.parse import unquote
 import pytest
 from mlflow import MlflowClient
 
-from pipeline import artifacts, tracking
-from pipeline.errors import UserError
+from pipeline import tracking
+from pipeline.common import layout as artifacts
+from pipeline.common.errors import UserError
 
 STUDENTS = ["baseline_1", "baseline_2", "baseline_3", "baseline_3_same", "baseline_4", "baseline_5", "roskd_unseen"]
 NAMES = {

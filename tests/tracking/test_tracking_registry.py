@@ -5,7 +5,8 @@ import os
 import pytest
 from mlflow import MlflowClient
 
-from pipeline import artifacts, tracking
+from pipeline import tracking
+from pipeline.common import layout as artifacts
 from pipeline.tracking.registry import judge
 
 SAME = {"task": "multiclass", "data_hash": "d", "validation_hash": "v", "classes": "NV, DF"}

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 from pipeline.training.compiling import compile_model
 from pipeline.training.loop import Fitted, Plan, fit, seeded_model
 from pipeline.training.resume import ResumeFile

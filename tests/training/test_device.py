@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 from pipeline.training.device import autocast_dtype, pick_device
 
 PLAIN = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from models.inference import Images, PlainImages
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 from pipeline.training import feed
 from pipeline.training.feed import AHEAD, PrefetchedImages, ResidentImages, epoch_batches, open_images, share
 

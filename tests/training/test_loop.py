@@ -10,10 +10,10 @@ from torch import nn
 
 from models.classifier import Classifier
 from models.inference import PlainImages, predict
+from pipeline.common.errors import UserError
 from pipeline.distillation.losses import Balance
 from pipeline.distillation.objective import Batch, Supervised, untracked_statistics
-from pipeline.errors import UserError
-from pipeline.resume_folder import ResumeFolder
+from pipeline.recipes.resume_folder import ResumeFolder
 from pipeline.training.feed import PrefetchedImages, ResidentImages
 from pipeline.training.loop import fit, seeded_model
 from pipeline.training.resume import ResumeFile

@@ -8,7 +8,7 @@ from pipeline.distillation.objective import Distillation, DistillationTerms, Tea
 from pipeline.distillation.online import OnlineTeachers
 from pipeline.distillation.soft_labels import SoftLabels, write_soft_labels
 from pipeline.distillation.weighting import StochasticWeights
-from pipeline.params import ViewParams, WeightingParams
+from pipeline.params.tree import ViewParams, WeightingParams
 from pipeline.training.loop import Fitted, fit, seeded_model
 from pipeline.training.resume import ResumeFile
 from tests.training.tiny import CPU, C, N, plan, small_network, training_set

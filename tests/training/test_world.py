@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
+from pipeline.runtime.launch import under_torchrun
 from pipeline.training.feed import epoch_batches
-from pipeline.training.launch import under_torchrun
 from pipeline.training.world import World
 from tests.training.tiny import CPU, N, objective
 from tests.training.together import train

@@ -21,7 +21,7 @@ from pipeline.distillation.objective import (
 from pipeline.distillation.reinforced import SelectionPolicy
 from pipeline.distillation.soft_labels import SoftLabels, write_soft_labels
 from pipeline.distillation.weighting import StochasticWeights
-from pipeline.params import TrainingParams, ViewParams, WeightingParams
+from pipeline.params.tree import TrainingParams, ViewParams, WeightingParams
 from pipeline.training.loop import Fitted, Plan, TrainingSet, fit, seeded_model
 from pipeline.training.resume import ResumeFile
 

@@ -2,7 +2,7 @@
 
 from pipeline.data.sources.base import Source
 from pipeline.data.sources.limit import limit
-from pipeline.params import Params
+from pipeline.params.tree import Params
 
 
 def open_source(params: Params) -> Source:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from models.images import ImageError, Resize, Size, load_sized
-from pipeline.errors import UserError
+from pipeline.common.errors import UserError
 
 Reader = Callable[[int], np.ndarray]
 """Returns image i as uint8 (S, S, channels) at the wished size; picklable, since several processes share the work.

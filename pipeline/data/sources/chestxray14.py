@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline.common.errors import UserError
+from pipeline.common.labels import SEPARATOR
+from pipeline.common.tables import read_table, require_unique
 from pipeline.data.sources.base import ImageFiles, Source, list_images, require_folder, require_images
-from pipeline.errors import UserError
-from pipeline.labels import SEPARATOR
-from pipeline.params import DataParams
-from pipeline.tables import read_table, require_unique
+from pipeline.params.tree import DataParams
 
 CLASSES = (
     "Atelectasis",

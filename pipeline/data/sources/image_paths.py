@@ -13,8 +13,8 @@ from pydicom import dcmread
 from pydicom.filereader import read_file_meta_info
 
 from models.images import FORMATS
-from pipeline.errors import UserError
-from pipeline.tables import require_unique
+from pipeline.common.errors import UserError
+from pipeline.common.tables import require_unique
 
 PROBED = 64
 GREY_MODES = ("1", "L", "LA", "La", "I", "F")

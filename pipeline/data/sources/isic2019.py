@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline.common.errors import UserError
+from pipeline.common.tables import read_table, require_unique
 from pipeline.data.sources.base import ImageFiles, Source, list_images, require_folder, require_images
-from pipeline.errors import UserError
-from pipeline.params import DataParams
-from pipeline.tables import read_table, require_unique
+from pipeline.params.tree import DataParams
 
 CLASSES = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC")
 GROUND_TRUTH = "ISIC_2019_Training_GroundTruth.csv"

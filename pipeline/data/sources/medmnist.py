@@ -19,12 +19,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from models.images import Resize, to_square
+from pipeline.common.errors import UserError
+from pipeline.common.files import atomic
+from pipeline.common.labels import SEPARATOR
 from pipeline.data.sources.base import Source, require_folder
 from pipeline.data.sources.medmnist_members import MEMBERS, RECORD, Member
-from pipeline.errors import UserError
-from pipeline.files import atomic
-from pipeline.labels import SEPARATOR
-from pipeline.params import DataParams, Task
+from pipeline.params.tree import DataParams, Task
 
 SPLITS = ("train", "val", "test")
 BLOCK = 1 << 20

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline.common.errors import UserError
+from pipeline.common.labels import SEPARATOR
 from pipeline.data import phantom
 from pipeline.data.sources.base import Source
-from pipeline.errors import UserError
-from pipeline.labels import SEPARATOR
-from pipeline.params import DataParams, Task
+from pipeline.params.tree import DataParams, Task
 
 
 @dataclass(frozen=True)

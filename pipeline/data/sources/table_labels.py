@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.errors import UserError
-from pipeline.labels import SEPARATOR
-from pipeline.params import TableParams, Task
+from pipeline.common.errors import UserError
+from pipeline.common.labels import SEPARATOR
+from pipeline.params.tree import TableParams, Task
 
 MISSING = frozenset({"", "na", "nan", "<na>", "null"})
 """What programs write for a value that is not there, in small letters."""

@@ -1,0 +1,67 @@
+"""The study section of params.yaml: what a search varies, and the ablation grids."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, Strict, model_validator
+
+from pipeline.params.base import Names, Scalar, Section, Seed
+
+
+class Dimension(Section):
+    """One parameter that a study varies: a range, or a list of choices."""
+
+    low: Annotated[int | float | None, Field(description="lowest value of a range")]
+    high: Annotated[int | float | None, Field(description="highest value of a range, included")]
+    log: Annotated[bool, Field(description="true draws evenly over magnitudes")]
+    choices: Annotated[tuple[Scalar, ...] | None, Strict(False), Field(description="the values to choose from")]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill(cls, given: Any) -> Any:
+        """A range needs no choices, choices need no range."""
+        return {"low": None, "high": None, "log": False, "choices": None} | given if isinstance(given, dict) else given
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if self.choices is not None:
+            if self.low is not None or self.high is not None or self.log:
+                raise ValueError("choices stand alone, without low, high and log")
+            if not self.choices:
+                raise ValueError("choices is empty; name at least one value")
+            if len(set(map(repr, self.choices))) < len(self.choices):
+                raise ValueError(f"choices is {list(self.choices)}; each value may stand there once")
+            return self
+        if self.low is None or self.high is None:
+            raise ValueError("needs low and high, or choices")
+        if not self.low < self.high:
+            raise ValueError(f"low is {self.low} and high is {self.high}, an empty range; low must be below high")
+        if self.log and self.low <= 0:
+            raise ValueError(f"low is {self.low}; a logarithmic range must begin above 0")
+        return self
+
+
+class GridParams(Section):
+    """An ablation: every combination of the values in each block of `vary`, for each of `methods` and seeds."""
+
+    methods: Annotated[Names, Field(min_length=1, description="methods of the comparison, or stochastic_full")]
+    vary: Annotated[
+        tuple[dict[str, Annotated[tuple[Any, ...], Strict(False), Field(min_length=1)]], ...],
+        Strict(False),
+        Field(min_length=1, description="blocks of {parameter: [values]}"),
+    ]
+
+
+class StudyParams(Section):
+    """What python -m pipeline.study runs: a search, and the ablation grids by name."""
+
+    space: Annotated[dict[str, Dimension], Field(min_length=1)]
+    sampler: Literal["tpe", "random", "qmc"]
+    pruner: Literal["median", "hyperband", "none"]
+    trials: Annotated[int, Field(ge=1, description="number of trials of a search")]
+    storage: Annotated[str, Field(min_length=1, description="journal, or a database such as postgresql://…")]
+    metric: Annotated[
+        Literal["f1_macro", "auroc_macro", "loss"] | None,
+        Field(description="of validation; null: f1_macro, or auroc_macro for multilabel"),
+    ]
+    seed: Seed
+    grids: dict[Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")], GridParams]

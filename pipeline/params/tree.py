@@ -1,0 +1,286 @@
+"""The typed tree of params.yaml: validated at construction, frozen afterwards."""
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, Field, Strict, model_validator
+
+from models.names import Architecture, Stem
+from pipeline.params.base import Fraction, Names, Section, Seed
+from pipeline.params.study import StudyParams
+
+Task = Literal["multiclass", "multilabel"]
+
+
+class PhantomParams(Section):
+    """Size and seed of the generated data set; other sources ignore them."""
+
+    images: Annotated[int, Field(ge=64, description="number of generated images, at least 64")]
+    seed: Seed
+
+
+class MedMnistParams(Section):
+    """Which member of MedMNIST; other sources ignore it."""
+
+    dataset: Annotated[str, Field(min_length=1, description="a 2-D member of MedMNIST, dermamnist for example")]
+    size: Annotated[Literal[28, 64, 128, 224], Field(description="side of MedMNIST's own images in pixels")]
+    download: Annotated[bool, Field(description="true fetches a missing file into data.path; false never does")]
+
+
+class TableParams(Section):
+    """Which column of one's own table says what; other sources ignore it."""
+
+    file: Annotated[str, Field(min_length=1, description="CSV or Parquet file inside data.path")]
+    image: Annotated[str, Field(min_length=1, description="column of image paths, relative to data.path")]
+    label: Annotated[str | Names, Field(description="column of the label, or a list of 0/1 columns")]
+    separator: Annotated[str | None, Field(min_length=1, description="what joins several findings in the label column")]
+    group: Annotated[str | None, Field(description="column of the patient or lesion, or null")]
+    split: Annotated[str | None, Field(description="column with train, val, test, used by split.official, or null")]
+    classes: Annotated[Names | None, Field(description="the class names in order, or null for those met")]
+
+
+class DataParams(Section):
+    """Where the images come from and how they are brought to one size."""
+
+    source: Literal["phantom", "isic2019", "chestxray14", "medmnist", "table"]
+    path: Annotated[str, Field(min_length=1, description="folder of the data set; for phantom its generator")]
+    image_size: Annotated[int, Field(ge=32, le=1024, description="side of the square image in pixels, 32 to 1024")]
+    resize: Literal["crop", "pad", "squash"]
+    corrections: Annotated[str, Field(min_length=1, description="CSV of corrected labels: sample_id, label")]
+    max_bad_fraction: Annotated[Fraction, Field(description="share of unreadable images that is tolerated, 0 to 1")]
+    max_images: Annotated[int | None, Field(ge=64, description="use only so many images, at least 64; null: all")]
+    workers: Annotated[int, Field(ge=0, description="processes that decode images, 0 = one per processor core")]
+    phantom: PhantomParams
+    medmnist: MedMnistParams
+    table: TableParams
+
+
+class SplitParams(Section):
+    """Shares of the three splits; groups (patients, lesions) are never parted."""
+
+    seed: Seed
+    train: Annotated[float, Field(gt=0, lt=1)]
+    val: Annotated[float, Field(gt=0, lt=1)]
+    test: Annotated[float, Field(gt=0, lt=1)]
+    official: Annotated[bool, Field(description="true keeps the source's own test list or split column")]
+    folds: Annotated[int | None, Field(ge=2, description="number of cross-validation folds, at least 2, or null")]
+    fold: Annotated[int, Field(ge=0, description="which of the folds is the test split, 0 to folds - 1")]
+
+    @model_validator(mode="after")
+    def _shares_sum_to_one(self) -> Self:
+        total = self.train + self.val + self.test
+        if abs(total - 1) > 1e-9:
+            raise ValueError(f"train + val + test is {total:g}; the three shares must sum to 1")
+        if self.folds is not None and self.official:
+            raise ValueError("official is true and folds is set; a test list and cross-validation exclude each other")
+        if self.folds is not None and self.fold >= self.folds:
+            raise ValueError(f"fold is {self.fold}, but there are {self.folds} folds, 0 to {self.folds - 1}")
+        return self
+
+
+class NoiseParams(Section):
+    """Label noise injected into train and validation labels; test labels stay as published."""
+
+    kind: Literal["none", "symmetric", "pair", "matrix", "instance", "flip"]
+    rate: Annotated[float, Field(ge=0, lt=1, description="share of labels changed (not for flip), in [0, 1)")]
+    matrix: Annotated[str, Field(min_length=1, description="CSV of the transition matrix (kind matrix)")]
+    miss_rate: Annotated[float, Field(ge=0, lt=1, description="share of findings removed (flip), in [0, 1)")]
+    false_rate: Annotated[float, Field(ge=0, lt=1, description="share of absent findings added (flip)")]
+    seed: Seed
+
+
+class SubsetParams(Section):
+    """The teachers' overlapping subsets (method: D = D^1 ∪ … ∪ D^K)."""
+
+    scheme: Literal["cyclic", "core", "within"]
+    overlap: Annotated[Fraction, Field(description="overlap ratio p in [0, 1]: 0 = disjoint, 1 = K copies")]
+    equal_size: Annotated[bool, Field(description="true trains each teacher on a random N/K of its subset")]
+    seed: Seed
+
+
+class ViewParams(Section):
+    """The augmented views of every image."""
+
+    count: Annotated[int, Field(ge=1, description="number V of augmented views, at least 1")]
+    preset: Literal["none", "flip_crop", "lesion", "chest"]
+    seed: Seed
+
+
+class StudentParams(Section):
+    """The student's network."""
+
+    architecture: Architecture
+    stem: Stem
+    weights: Annotated[Literal["imagenet"] | None, Field(description="imagenet, or null to train from scratch")]
+
+
+class TeacherParams(Section):
+    """The K teachers' networks, one per subset."""
+
+    architectures: Annotated[tuple[Architecture, ...], Strict(False), Field(min_length=1)]
+    stem: Stem
+    weights: Annotated[Literal["imagenet"] | None, Field(description="imagenet, or null to train from scratch")]
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if len(set(self.architectures)) < len(self.architectures):
+            raise ValueError("architectures names one network twice; teachers are told apart by architecture")
+        return self
+
+
+class TrainingParams(Section):
+    """The schedule that teachers and students share."""
+
+    balance: Literal["none", "weighted", "logit_adjusted"]
+    epochs: Annotated[int, Field(ge=1)]
+    batch_size: Annotated[int, Field(ge=2, description="samples per optimiser step, at least 2 (BatchNorm)")]
+    lr: Annotated[float, Field(gt=0)]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    decay_at: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Strict(False)]
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["auto", "float32"]
+    data_on_device: Annotated[Literal["auto", True, False], Field(description="true keeps the images on the GPU")]
+    compile: Annotated[bool, Field(description="true compiles the networks with torch.compile")]
+    launcher: Literal["python", "torchrun"]
+    processes: Annotated[int | None, Field(ge=1, description="processes per machine under torchrun, null = per GPU")]
+    batch_norm: Literal["per_replica", "sync"]
+
+    @model_validator(mode="after")
+    def _decays_in_order(self) -> Self:
+        if list(self.decay_at) != sorted(set(self.decay_at)):
+            raise ValueError(f"decay_at is {list(self.decay_at)}; the fractions must increase")
+        return self
+
+    @model_validator(mode="after")
+    def _processes_agree(self) -> Self:
+        if self.batch_norm == "sync" and self.device == "cpu":
+            raise ValueError("batch_norm is sync, but device is cpu; SyncBatchNorm runs on GPUs alone, use per_replica")
+        if self.launcher == "torchrun" and self.processes is not None and self.batch_size % self.processes:
+            raise ValueError(
+                f"batch_size is {self.batch_size}, which {self.processes} processes cannot share equally; "
+                "choose a multiple of training.processes"
+            )
+        return self
+
+
+TRAINING_MACHINE = {"device", "data_on_device", "compile", "launcher", "processes"}
+"""Parameters of `training` that say what computes, not what is computed."""
+MACHINE = {
+    "data.path",
+    "data.corrections",
+    "data.workers",
+    "data.medmnist.download",
+    *(f"training.{name}" for name in TRAINING_MACHINE),
+}
+"""Where things lie and what computes them; the data and the corrections count by their content instead."""
+
+
+class WeightingParams(Section):
+    """How the stochastic teacher weights are drawn: e_k ~ Gamma(concentration, 1), w = e / Σe."""
+
+    per: Literal["step", "sample"]
+    concentration: Annotated[float, Field(gt=0)]
+    normalise: bool
+    weight_scale: Annotated[float, Field(gt=0)]
+
+
+class DistillationParams(Section):
+    """Temperature, weight and teacher weighting of the distillation loss."""
+
+    soft_labels: Annotated[Literal["stored", "online"], Field(description="stored, or online: asked at every step")]
+    tau: Annotated[float, Field(gt=0, description="temperature, greater than 0")]
+    alpha: Annotated[Fraction, Field(description="weight of the distillation term, 0 to 1")]
+    policy_lr: Annotated[float, Field(gt=0, description="step size of Baseline IV's policy gradient")]
+    weighting: WeightingParams
+
+
+class SmoothingParams(Section):
+    """Smooth parameter averaging of the student (Eq. 1)."""
+
+    warmup: Annotated[float, Field(ge=0, lt=1, description="share of the epochs before averaging begins, in [0, 1)")]
+
+
+class TrackingParams(Section):
+    """MLflow tracking; off means that nothing imports mlflow."""
+
+    enabled: bool
+    experiment: Annotated[str | None, Field(description="experiment name, or null for roskd-<data.source>")]
+
+
+TASKS_OF_SOURCE: dict[str, tuple[Task, ...]] = {
+    "phantom": ("multiclass", "multilabel"),
+    "isic2019": ("multiclass",),
+    "chestxray14": ("multilabel",),
+    "medmnist": ("multiclass", "multilabel"),
+    "table": ("multiclass", "multilabel"),
+}
+NOISE_OF_TASK: dict[Task, tuple[str, ...]] = {
+    "multiclass": ("none", "symmetric", "pair", "matrix", "instance"),
+    "multilabel": ("none", "flip"),
+}
+
+
+class Params(Section):
+    """All of params.yaml."""
+
+    task: Task
+    seeds: Annotated[tuple[Seed, ...], Strict(False), Field(min_length=1)]
+    data: DataParams
+    split: SplitParams
+    noise: NoiseParams
+    subsets: SubsetParams
+    views: ViewParams
+    teachers: TeacherParams
+    student: StudentParams
+    training: TrainingParams
+    distillation: DistillationParams
+    smoothing: SmoothingParams
+    tracking: TrackingParams
+    study: StudyParams
+
+    @model_validator(mode="after")
+    def _sections_agree(self) -> Self:
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds is {list(self.seeds)}; each seed may stand there once")
+        if self.task not in TASKS_OF_SOURCE[self.data.source]:
+            allowed = " or ".join(TASKS_OF_SOURCE[self.data.source])
+            raise ValueError(f"task is {self.task}, but data.source {self.data.source} is {allowed}")
+        if self.noise.kind not in NOISE_OF_TASK[self.task]:
+            allowed = ", ".join(NOISE_OF_TASK[self.task])
+            raise ValueError(f"noise.kind is {self.noise.kind}; for task {self.task} it is one of {allowed}")
+        if self.training.balance == "logit_adjusted" and self.task == "multilabel":
+            raise ValueError("training.balance logit_adjusted needs task multiclass; use weighted or none")
+        if self.split.official and self.data.source in ("phantom", "isic2019"):
+            raise ValueError(f"split.official is true, but data.source {self.data.source} has no official test list")
+        if self.split.official and self.data.source == "table" and self.data.table.split is None:
+            raise ValueError("split.official is true, but data.table.split names no column of the table")
+        return self
+
+
+def flatten(section: BaseModel, prefix: str = "") -> dict[str, Any]:
+    """Return `{"distillation.tau": 0.5, ...}`: every leaf of a parameter tree by its dotted name."""
+    flat: dict[str, Any] = {}
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, BaseModel) else {f"{prefix}{name}": value}
+    return flat
+
+
+def of_images(params: Params) -> dict[str, Any]:
+    """Return the leaves that decide what is prepared: the task, and `data` without the sections of other sources."""
+    others = {"phantom", "medmnist", "table"} - {params.data.source}
+    left_out = ("data.max_bad_fraction", *(f"data.{source}." for source in sorted(others)))
+    return {
+        name: value
+        for name, value in decisive(params).items()
+        if name.startswith(("task", "data.")) and not name.startswith(left_out)
+    }
+
+
+def decisive(params: Params) -> dict[str, Any]:
+    """Return the leaves that say what is computed: without paths, machines, the tracker and studies."""
+    return {
+        name: value
+        for name, value in flatten(params).items()
+        if name not in MACHINE and not name.startswith(("tracking.", "study."))
+    }

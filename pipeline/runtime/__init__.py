@@ -1,0 +1,1 @@
+"""How things run, never what is computed: command line, child processes, torchrun, progress."""

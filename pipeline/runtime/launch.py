@@ -1,0 +1,129 @@
+"""Start a stage in several processes under torchrun, on this machine or on several.
+
+Several machines share the project's folder. Each gets torchrun's own settings from the environment, PET_NNODES (how
+many machines), PET_RDZV_ENDPOINT (host:port of the first) and, where there are more than two, PET_NODE_RANK. The first
+runs `dvc repro`, and process 0 is on it; every other runs `python -m pipeline.stages join`, which takes part in
+whatever stage the first one announces in artifacts/resume/.
+"""
+
+import json
+import os
+import sys
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from pipeline.common import layout as artifacts
+from pipeline.common.errors import UserError
+from pipeline.common.files import write_json
+
+ANNOUNCEMENT = artifacts.RESUME / "launch.json"
+ADDRESSES = (
+    "set PET_NNODES (number of machines, 2 or more) and PET_RDZV_ENDPOINT (host:port of the first one) in the "
+    "environment of every machine"
+)
+POLL = 0.5
+"""Seconds between looks for an announcement, and at the processes."""
+
+
+def under_torchrun() -> bool:
+    """Whether torchrun has started this process."""
+    return "TORCHELASTIC_RUN_ID" in os.environ
+
+
+def torchrun(arguments: list[str], processes: int | None) -> None:
+    """Run `python -m pipeline.stages` with `arguments` in `processes` processes on each machine (None: one per GPU).
+
+    Raises UserError with the message of the process that failed first, once all have ended.
+    """
+    job = {"id": uuid.uuid4().hex, "arguments": arguments}
+    alone = _nodes() == 1
+    if not alone:
+        write_json(ANNOUNCEMENT, job)
+    try:
+        _run(job, processes, 0)
+    finally:
+        if not alone:
+            ANNOUNCEMENT.unlink(missing_ok=True)
+
+
+def join(processes: int | None) -> None:
+    """Take part, as a further machine, in every stage that the first one announces; ends with Ctrl-C or SIGTERM."""
+    if _nodes() == 1:
+        raise UserError(f"join: {ADDRESSES}")
+    node = int(os.environ.get("PET_NODE_RANK", "1"))
+    done = None
+    print(f"join: waiting for stages announced in {ANNOUNCEMENT}", flush=True)
+    while True:
+        job = _announced(ANNOUNCEMENT)
+        if job is None or job["id"] == done:
+            time.sleep(POLL)
+            continue
+        print(f"join: {' '.join(job['arguments'])}", flush=True)
+        try:
+            _run(job, processes, node)
+        except UserError as error:  # the first machine tells it, too, and ends; this one waits for its next try
+            print(f"join: {error}", file=sys.stderr, flush=True)
+        done = job["id"]
+
+
+def _announced(path: Path) -> dict[str, Any] | None:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+
+
+def _nodes() -> int:
+    told = os.environ.get("PET_NNODES", "1")
+    if not told.isdecimal() or int(told) < 1:
+        raise UserError(f"PET_NNODES is {told!r} in the environment; it is the number of machines, 1 or more")
+    if int(told) > 1 and "PET_RDZV_ENDPOINT" not in os.environ:
+        raise UserError(f"PET_NNODES is {told}: {ADDRESSES}")
+    return int(told)
+
+
+def _run(job: dict[str, Any], processes: int | None, node: int) -> None:
+    os.environ.setdefault("LOGLEVEL", "CRITICAL")  # the elastic agent's own log repeats what the message below says
+    import torch
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    nodes = _nodes()  # on one machine any free port will do; on several, each machine has its number
+    config = LaunchConfig(
+        min_nodes=nodes,
+        max_nodes=nodes,
+        nproc_per_node=processes or max(1, torch.cuda.device_count()),
+        run_id=job["id"],
+        rdzv_backend="static" if nodes > 1 else "c10d",
+        rdzv_endpoint=os.environ["PET_RDZV_ENDPOINT"] if nodes > 1 else "localhost:0",
+        rdzv_configs={"rank": node} if nodes > 1 else {},
+        max_restarts=0,
+        monitor_interval=POLL,
+    )
+    try:
+        elastic_launch(config, sys.executable)("-m", "pipeline.stages", *job["arguments"])
+    except ChildFailedError as error:
+        raise UserError(_told(error)) from None
+
+
+def _told(error: Any) -> str:
+    """The first failure in words: a process's own message, or how it died."""
+    rank, failure = error.get_first_failure()
+    if failure.error_file_data.get("user_error"):
+        return failure.message
+    died = f"of signal {failure.signal_name()}" if failure.exitcode < 0 else f"with exit status {failure.exitcode}"
+    return (
+        f"process {rank} of the stage died {died}; the others were ended. What it said stands above, if it could say "
+        "anything (SIGKILL often means that the machine ran out of memory). The next run continues from the last epoch "
+        "that was saved"
+    )
+
+
+def report_failure(message: str) -> None:
+    """Leave a user's mistake for the launcher, which tells it once for all processes."""
+    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if path is not None:
+        content = {"message": message, "timestamp": int(time.time()), "user_error": True}
+        Path(path).write_text(json.dumps(content), encoding="utf-8")

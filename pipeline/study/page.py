@@ -1,0 +1,181 @@
+"""The end of a study: its tables, pictures and page, in the terminal and in the tracker."""
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from optuna.trial import FrozenTrial, TrialState
+
+from pipeline import tracking
+from pipeline.common import layout as artifacts
+from pipeline.common.errors import UserError
+from pipeline.distillation.methods import title_of
+from pipeline.params.tree import Params
+from pipeline.report.data_card import noise_words
+from pipeline.report.findings import Difference
+from pipeline.report.study_page import Drawing, Table, write_page
+from pipeline.report.study_plots import grid_figure, main_rows, search_figures, varied
+from pipeline.study import search
+from pipeline.study.grids import COMPARISONS, RESULTS, SUMMARY, cells_of, write_tables
+from pipeline.study.lab import Lab
+from pipeline.study.plan import Plan, finished_cells, make_plan, told
+from pipeline.study.queue import REASON, UNIT, Queue
+from pipeline.study.storage import open_storage
+
+METRICS = {"f1_macro": "F1", "auroc_macro": "AUROC"}
+
+
+def finish(params: Params, name: str, wall: float | None, workers: int) -> None:
+    """Write everything that a study shows; `wall`: seconds of the whole study by the clock, if it ran in one go.
+
+    Raises UserError where no trial is complete.
+    """
+    lab = Lab(params)
+    plan = make_plan(name, params, lab.data.digest)
+    queue = Queue(plan, open_storage(params))
+    best = search.best_trial(queue, plan)
+    if plan.is_grid:
+        _finish_grid(plan, params, lab, queue)
+    else:
+        seconds = None if wall is None else search.price(plan, params, lab, queue, wall, workers)
+        _finish_search(plan, params, search.Found(best, search.contenders(plan, params, lab, best), seconds), queue)
+
+
+def _finish_grid(plan: Plan, params: Params, lab: Lab, queue: Queue) -> None:
+    folder = artifacts.STUDIES / plan.name
+    trials = queue.trials()
+    cells = finished_cells(plan, {trial.user_attrs[UNIT] for trial in trials if trial.state == TrialState.COMPLETE})
+    left_out = _left_out(plan, trials)
+    if not cells:
+        why = left_out[0] if left_out else f"{queue.left()} of {len(plan.units)} are left; run goes on with them"
+        raise UserError(f"study {plan.name}: no setting is complete with every seed; {why}")
+    write_tables(cells_of(plan, cells, params, lab), params, folder)
+    factors = list(plan.factors)
+    summary, comparisons = read_tables(folder, factors)
+    figure = grid_figure(summary, factors)
+    many = varied(summary, factors)
+    caption = "Means over seeds; thin lines are 95 % intervals over test groups with the seeds fixed. " + (
+        "Methods stand side by side at each value."
+        if many
+        else "Pale: weights of the last epoch; full: smoothed weights. Baseline V with smoothed weights is RoS-KD."
+    )
+    drawing = Drawing(figure, f"Test figures of the grid {plan.name}", caption)
+    lines = [_data_line(params), _cells_line(plan, summary, factors), *left_out]
+    tables = [summary_table(summary, many)]
+    if len(comparisons):
+        tables.append(comparison_table(comparisons, many))
+    files = write_page(folder, plan.name, f"Ablation: {plan.name}", lines, tables, {"grid": drawing})
+    run = tracking.study_run(params, plan.name, plan.key)
+    run.finish({}, [*files, *(folder / one for one in (RESULTS, SUMMARY, COMPARISONS))], f"ablation grid {plan.name}")
+    for line in left_out:
+        print(f"study {plan.name}: {line}")
+    print(f"study {plan.name}: {folder / SUMMARY}; page: {files[0]}")
+
+
+def _finish_search(plan: Plan, params: Params, found: search.Found, queue: Queue) -> None:
+    folder = artifacts.STUDIES / plan.name
+    trials = search.write_trials(queue, folder / search.TRIALS)
+    states = ", ".join(f"{count} {state}" for state, count in trials["state"].value_counts().items())
+    lines = [
+        _data_line(params),
+        f"{len(trials)} trials ({states}), each one student of RoS-KD{_per_seed(params)}; best by validation "
+        f"{plan.metric}: {told(found.best.params)}.",
+        *([f"{found.price}."] if found.price else []),
+    ]
+    drawings = {
+        name: Drawing(figure, f"{name} of the search", search.CAPTIONS[name])
+        for name, figure in search_figures(queue.study(), plan.metric).items()
+    }
+    columns = list(found.rows[0].figures)
+    table = Table(
+        "Means over seeds; RoS-KD with smoothed weights, Baseline I after the last epoch. Trials were chosen by "
+        "validation, whose labels are noisy as those trained on; test labels are as published.",
+        ["", *columns],
+        [[row.title, *(f"{row.figures[name]:.3f}" for name in columns)] for row in found.rows],
+    )
+    files = write_page(folder, plan.name, f"Search: {plan.name}", lines, [table], drawings)
+    run = tracking.study_run(params, plan.name, plan.key)
+    values = {f"best/{name}": value for name, value in found.rows[0].figures.items()}
+    run.finish(values, [*files, folder / search.TRIALS], lines[1])
+    print(f"\nstudy {plan.name}: {lines[1]}\n{search.comparison(found.rows, plan.metric)}")
+    if found.price:
+        print(found.price)
+    print(f"page: {files[0]}; python -m pipeline.study apply {plan.name} writes the best parameters into params.yaml")
+
+
+def _left_out(plan: Plan, trials: list[FrozenTrial]) -> list[str]:
+    """Return why settings of a grid are missing from its tables: a sentence for each training that failed."""
+    failed = [(plan.units[trial.user_attrs[UNIT]], trial) for trial in trials if trial.state == TrialState.FAIL]
+    reasons = [trial.user_attrs.get(REASON, "its worker died") for _, trial in failed]
+    return [
+        f"Left out: {told(unit.values)}, since seed {unit.seed} failed: {reason}"
+        for (unit, _), reason in zip(failed, reasons, strict=True)
+    ]
+
+
+def _per_seed(params: Params) -> str:
+    return " for each seed" if len(params.seeds) > 1 else ""
+
+
+def _data_line(params: Params) -> str:
+    training = params.training
+    return (
+        f"{params.data.source}, {params.data.image_size} px, {training.epochs} epochs, batch {training.batch_size}, "
+        f"seeds {', '.join(map(str, params.seeds))}. Label noise, unless varied: {noise_words(params.noise)}."
+    )
+
+
+def _cells_line(plan: Plan, summary: pd.DataFrame, factors: list[str]) -> str:
+    """Return what the grid varies, and what it sets to one value."""
+    many = varied(summary, factors)
+    fixed = {name: summary[name].iloc[0] for name in factors if name not in many}
+    parts = [f"{len(summary[factors].drop_duplicates())} settings" if many else "One setting"]
+    parts += [f"varied: {', '.join(many)}"] if many else []
+    parts += [f"set: {told(fixed)}"] if fixed else []
+    return f"{'; '.join(parts)}. Methods: {', '.join(map(title_of, plan.methods))}."
+
+
+def read_tables(folder: Path, factors: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read summary.csv and comparisons.csv of a grid; its factors are words, also where they look like numbers."""
+    kinds = dict.fromkeys(factors, str)
+
+    def read(name: str) -> pd.DataFrame:
+        return pd.read_csv(folder / name, dtype=kinds, keep_default_na=False, na_values=[""])
+
+    return read(SUMMARY), read(COMPARISONS)
+
+
+def summary_table(summary: pd.DataFrame, factors: list[str]) -> Table:
+    """The page's table of every method's figures in each setting."""
+    cells = []
+    for key, rows in main_rows(summary).groupby([*factors, "method"], sort=False):
+        *values, method = key
+        figures = rows.set_index("metric")
+        cells.append([title_of(str(method)), *map(str, values), *(_figure(figures.loc[metric]) for metric in METRICS)])
+    heads = ["Method", *factors, *METRICS.values()]
+    caption = "Test split: mean (± standard deviation over seeds) and 95 % interval over test groups."
+    return Table(caption, heads, cells, text=1 + len(factors))
+
+
+def _figure(row: Any) -> str:
+    spread = f" ± {row['sd']:.3f}" if pd.notna(row["sd"]) else ""
+    return f"{row['value']:.3f}{spread} [{row['low']:.3f}, {row['high']:.3f}]"
+
+
+def comparison_table(comparisons: pd.DataFrame, factors: list[str]) -> Table:
+    """The page's table of differences, each with its interval and whether it is shown."""
+    kind = "groups+seeds" if (comparisons["resampled"] == "groups+seeds").any() else "groups"
+    rows = comparisons.loc[(comparisons["resampled"] == kind) & comparisons["metric"].isin(list(METRICS))]
+    cells = []
+    for row in rows.to_dict("records"):
+        difference = Difference(row["difference"], row["low"], row["high"], row["p_holm"])
+        pair = [title_of(str(row[name])) for name in ("method_a", "method_b")]
+        setting = [*(str(row[name]) for name in factors), METRICS[str(row["metric"])]]
+        cells.append([*pair, *setting, difference.text, difference.verdict, f"{difference.p_holm:.3f}"])
+    scope = "groups and seeds" if kind == "groups+seeds" else "test groups, with the seeds fixed"
+    caption = (
+        f"Differences, first minus second, with 95 % intervals from a paired bootstrap over {scope}. Two families in "
+        "each setting, RoS-KD against every other method and the shares of its ingredients; p after Holm within each."
+    )
+    heads = ["Method", "minus", *factors, "figure", "difference", "the first is", "p (Holm)"]
+    return Table(caption, heads, cells, 3 + len(factors))

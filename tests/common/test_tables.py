@@ -1,0 +1,37 @@
+"""Tables as text: nothing is guessed, and what is malformed is told."""
+
+import pandas as pd
+import pytest
+
+from pipeline.common.errors import UserError
+from pipeline.common.tables import read_csv, read_table, require_unique
+
+
+def test_every_cell_is_the_text_that_stands_there(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("sample_id,label\n007,NA\n1.0,\n", encoding="utf-8")
+    assert read_csv(path).to_dict("list") == {"sample_id": ["007", "1.0"], "label": ["NA", ""]}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("a,b\n1,2,3\n4,5,6\n", "rows have more cells than the first line has columns"),
+        ("a,b\n1,2\n4,5,6\n", "cannot be read as CSV: .*Expected 2 fields in line 3, saw 3"),
+        ("", "cannot be read as CSV: No columns to parse"),
+        ("a,c\n1,2\n", "no column b; it has a, c"),
+        ("a,b\n", "the table has no rows"),
+    ],
+)
+def test_a_malformed_table_is_told_by_name(tmp_path, content, message):
+    path = tmp_path / "labels.csv"
+    path.write_text(content)
+    with pytest.raises(UserError, match=rf"labels\.csv: .*{message}"):
+        read_table(path, ["a", "b"])
+
+
+def test_a_missing_table_and_a_doubled_name_are_told(tmp_path):
+    with pytest.raises(UserError, match=r"none\.csv: no such file"):
+        read_table(tmp_path / "none.csv", ["a"])
+    with pytest.raises(UserError, match=r"t\.csv: data row 3, column id: 'x' stands there twice"):
+        require_unique(pd.Series(["x", "y", "x"]), tmp_path / "t.csv", "id")

@@ -1,0 +1,106 @@
+"""The five architectures: shapes, stems, seeded initial weights, pretrained weights."""
+
+from typing import get_args
+from urllib.error import URLError
+
+import pytest
+import torch
+from torch import nn
+
+from models.classifier import WeightsError
+from models.networks import ARCHITECTURES, build
+from pipeline.params.tree import Architecture
+
+FEATURES = {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "mobilenet_v2": 1280, "densenet121": 1024}
+PARAMETERS = {  # torchvision's published counts, less the head for 1000 classes
+    "resnet18": 11_689_512 - 513_000,
+    "resnet34": 21_797_672 - 513_000,
+    "resnet50": 25_557_032 - 2_049_000,
+    "mobilenet_v2": 3_504_872 - 1_281_000,
+    "densenet121": 7_978_856 - 1_025_000,
+}
+STRIDE = {"imagenet": 32, "small": 8}
+STRIDE_OF_SMALL_MOBILENET = 16
+
+
+def count(module: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def test_parameters_know_the_same_architectures():
+    assert get_args(Architecture) == ARCHITECTURES
+
+
+@pytest.mark.parametrize("stem", ["imagenet", "small"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_shapes_sizes_and_resolution(name, stem):
+    """On torch's meta device, which knows shapes alone and takes no time.
+
+    The last convolution sees 32 px at 1/32 (imagenet), 1/8 (small) or 1/16 (small MobileNet) of their size.
+    """
+    sizes = []
+    with torch.device("meta"):
+        model = build(name, num_classes=5, stem=stem).eval()
+        for module in model.backbone.modules():
+            if isinstance(module, nn.Conv2d):
+                module.register_forward_hook(lambda module, inputs, output: sizes.append(output.shape[-1]))
+        for channels in (1, 3):
+            features, logits = model(torch.rand(2, channels, 32, 32), return_features=True)
+            assert features.shape == (2, FEATURES[name])
+            assert logits.shape == (2, 5)
+    small_mobilenet = name == "mobilenet_v2" and stem == "small"
+    assert sizes[-1] == 32 // (STRIDE_OF_SMALL_MOBILENET if small_mobilenet else STRIDE[stem])
+    assert count(model.head) == 5 * (FEATURES[name] + 1)
+    if stem == "imagenet":
+        assert count(model.backbone) == PARAMETERS[name]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
+def test_seed_decides_the_initial_weights(name):
+    states = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        states.append(build(name, num_classes=3, stem="small").state_dict())
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+    assert any(not torch.equal(states[0][key], states[2][key]) for key in states[0] if key.startswith("head"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"name": "resnet19"}, "architecture is 'resnet19'; known are resnet18, .*densenet121"),
+        ({"stem": "tiny"}, "stem is 'tiny'; known are imagenet, small"),
+        ({"weights": "places"}, "weights is 'places'; known are imagenet, None"),
+    ],
+)
+def test_unknown_choice_is_named(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        build(**{"name": "resnet18", "num_classes": 2} | arguments)
+
+
+def test_imagenet_weights_without_network(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+
+    def offline(*args, **kwargs):
+        raise URLError("no route to host")
+
+    monkeypatch.setattr("torch.hub.urlopen", offline)
+    with pytest.raises(WeightsError, match=r"resnet18-f37072fd\.pth could not be loaded .*no route.*weights: null"):
+        build("resnet18", num_classes=2, weights="imagenet")
+
+
+@pytest.mark.parametrize(("stem", "kept"), [("imagenet", True), ("small", False)])
+def test_imagenet_weights_reach_the_backbone(monkeypatch, stem, kept):
+    """A fake download of constant weights: all of the backbone but a replaced first convolution starts from it."""
+
+    def download(*args, **kwargs):
+        from torchvision.models import resnet18
+
+        return {name: torch.full_like(value, 7) for name, value in resnet18().state_dict().items()}
+
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", download)
+    model = build("resnet18", num_classes=4, stem=stem, weights="imagenet")
+    assert bool((model.backbone.layer4[1].conv2.weight == 7).all())
+    assert bool((model.backbone.conv1.weight == 7).all()) is kept
+    assert model.head.weight.shape == (4, 512)
+    assert not bool((model.head.weight == 7).any())

@@ -1,0 +1,127 @@
+"""params.yaml: what is refused, and in which words."""
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from pipeline.common.errors import UserError
+from pipeline.params import file as params_file
+from pipeline.params.tree import flatten
+
+TREE = params_file.read_yaml(Path("params.yaml"))
+
+
+def changed(key: str, value: object) -> dict:
+    tree = copy.deepcopy(TREE)
+    *parents, last = key.split(".")
+    section = tree
+    for parent in parents:
+        section = section[parent]
+    section[last] = value
+    return tree
+
+
+def test_the_repositorys_params_are_valid_and_complete():
+    loaded = params_file.load()
+    assert loaded.distillation.tau == 0.5
+    assert loaded.teachers.architectures == ("resnet18", "resnet34", "resnet50", "mobilenet_v2", "densenet121")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("distillation.tau", 0, "greater than 0"),
+        ("distillation.tau", -1.5, "distillation.tau is -1.5"),
+        ("distillation.tau", float("nan"), "finite"),
+        ("distillation.tau", "0.5", "valid number"),
+        ("distillation.alpha", 1.01, "less than or equal to 1"),
+        ("distillation.alpha", -0.1, "greater than or equal to 0"),
+        ("distillation.taux", 1, "did you mean tau?"),
+        ("study.sampler", "tpee", "study.sampler is 'tpee': should be 'tpe', 'random' or 'qmc'"),
+        ("study.metric", "f1", "study.metric is 'f1': should be 'f1_macro', 'auroc_macro' or 'loss'"),
+        ("study.space", {"distillation.tau": {"low": 2, "high": 1}}, "low is 2 and high is 1, an empty range"),
+        ("study.space", {"distillation.tau": {"low": 0, "high": 1, "log": True}}, "must begin above 0"),
+        ("study.space", {"distillation.tau": {"choices": []}}, "study.space.distillation.tau: choices is empty"),
+        ("study.space", {"distillation.tau": {"low": 1}}, "needs low and high, or choices"),
+        ("study.space", {"distillation.tau": {"lo": 1}}, "did you mean low?"),
+        ("study.grids", {"mine": {"methods": [], "vary": [{}]}}, "study.grids.mine.methods"),
+        ("subsets.overlap", 1.2, "overlap ratio p in [0, 1]"),
+        ("subsets.scheme", "ring", "'cyclic', 'core' or 'within'"),
+        ("noise.rate", 1.0, "less than 1"),
+        ("noise.rate", -0.1, "noise.rate is -0.1"),
+        ("noise.kind", "flip", "for task multiclass it is one of none, symmetric, pair"),
+        ("training.epochs", 0, "greater than or equal to 1"),
+        ("training.epochs", 2.5, "valid integer"),
+        ("training.epochs", True, "valid integer"),
+        ("training.batch_size", 1, "at least 2"),
+        ("training.decay_at", [0.8, 0.5], "must increase"),
+        ("training.data_on_device", "gpu", "training.data_on_device is 'gpu': should be 'auto', True or False"),
+        ("training.compile", "yes", "training.compile is 'yes'"),
+        ("training.precision", "bf16", "'auto' or 'float32'"),
+        ("seeds", [], "at least 1 item"),
+        ("seeds", [1, 1], "each seed may stand there once"),
+        ("seeds", [-1], "greater than or equal to 0"),
+        ("student.architecture", "resnet19", "'resnet18'"),
+        ("teachers.architectures", [], "at least 1 item"),
+        ("teachers.architectures", ["resnet18", "resnet18"], "names one network twice"),
+        ("teachers.architectures", ["vgg16"], "'densenet121'"),
+        ("task", "multilabel", "noise.kind is symmetric"),
+        ("split.test", 0.3, "must sum to 1"),
+        ("split.official", True, "no official test list"),
+        ("data.source", "imagenet", "'phantom', 'isic2019', 'chestxray14', 'medmnist' or 'table'"),
+        ("data.table.label", 3, "data.table.label"),
+        ("split.folds", 1, "at least 2"),
+        ("data.source", "chestxray14", "is multilabel"),
+        ("data.image_size", 16, "32 to 1024"),
+        ("views.count", 0, "at least 1"),
+        ("smoothing.warmup", 1.0, "less than 1"),
+        ("split", TREE["split"] | {"folds": 3, "fold": 3}, "fold is 3, but there are 3 folds, 0 to 2"),
+        (
+            "split",
+            TREE["split"] | {"folds": 3, "official": True},
+            "a test list and cross-validation exclude each other",
+        ),
+        ("extra", 1, "extra is not a parameter"),
+    ],
+)
+def test_a_mistake_is_told_with_parameter_value_and_remedy(key, value, told):
+    with pytest.raises(UserError) as error:
+        params_file.validate(changed(key, value), "params.yaml")
+    assert told in str(error.value)
+    assert str(error.value).startswith("params.yaml: ")
+
+
+def test_a_missing_parameter_is_named():
+    tree = copy.deepcopy(TREE)
+    del tree["distillation"]["tau"]
+    with pytest.raises(UserError, match=r"distillation\.tau is missing"):
+        params_file.validate(tree, "params.yaml")
+
+
+def test_all_mistakes_are_listed_at_once():
+    tree = changed("distillation.tau", 0)
+    tree["training"]["epochs"] = 0
+    with pytest.raises(UserError) as error:
+        params_file.validate(tree, "params.yaml")
+    assert len(str(error.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(("content", "told"), [("task: [", "cannot be read as YAML"), ("", "valid dictionary")])
+def test_a_broken_file_is_told(tmp_path, content, told):
+    path = tmp_path / "params.yaml"
+    path.write_text(content)
+    with pytest.raises(UserError, match=told):
+        params_file.load(path)
+
+
+def test_a_missing_file_is_told(tmp_path):
+    with pytest.raises(UserError, match="no such file"):
+        params_file.load(tmp_path / "params.yaml")
+
+
+def test_flatten_gives_dotted_leaves():
+    flat = flatten(params_file.load())
+    assert flat["distillation.weighting.per"] == "step"
+    assert flat["seeds"] == (0,)
+    assert not any(hasattr(value, "model_fields") for value in flat.values())

@@ -1,0 +1,55 @@
+"""The page of a grid: one row for each setting and method, whatever its blocks vary."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from pipeline.params.file import read_yaml, validate
+from pipeline.report.study_plots import grid_figure, main_rows, varied
+from pipeline.study.grids import cells_of, write_tables
+from pipeline.study.page import comparison_table, read_tables, summary_table
+from pipeline.study.plan import make_plan
+from tests.study.test_worker import Lab
+
+
+@pytest.fixture
+def tables(tmp_path) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+    """The summary and comparisons of a grid of two blocks, of which one leaves the rate to params.yaml."""
+    tree = read_yaml(Path("params.yaml"))
+    blocks = [{"noise.kind": ["symmetric"], "noise.rate": [0.2, 0.4]}, {"noise.kind": ["pair"]}]
+    tree["study"]["grids"] = {"mine": {"methods": ["roskd", "baseline_1"], "vary": blocks}}
+    params = validate(tree, "test")
+    plan = make_plan("mine", params, "0" * 64)
+    write_tables(cells_of(plan, [unit.values for unit in plan.units], params, Lab()), params, tmp_path)
+    factors = list(plan.factors)
+    return (*read_tables(tmp_path, factors), factors)
+
+
+def test_a_block_that_leaves_a_parameter_alone_shows_its_value(tables):
+    summary, comparisons, factors = tables
+    assert factors == ["noise.kind", "noise.rate"]
+    many = varied(summary, factors)
+    rows = summary_table(summary, many).rows
+    assert [row[:3] for row in rows] == [
+        [title, rate, kind]
+        for kind, rate in (("symmetric", "0.2"), ("symmetric", "0.4"), ("pair", "0.3"))
+        for title in ("RoS-KD (V, smoothed)", "Baseline I (no teacher)")
+    ]
+    assert all(row[3] == "1.000 [1.000, 1.000]" for row in rows)
+    assert len(comparison_table(comparisons, many).rows) == 3 * 2
+
+
+def test_every_setting_is_in_the_picture(tables):
+    summary, _, factors = tables
+    figure = grid_figure(summary, factors)
+    drawn = sum(len(container.lines[0].get_xdata()) for panel in figure.axes for container in panel.containers)
+    assert drawn == len(main_rows(summary).loc[lambda rows: rows["metric"].isin(["f1_macro", "auroc_macro"])])
+
+
+def test_a_difference_without_an_interval_is_neither_higher_nor_lower(tables):
+    _, comparisons, factors = tables
+    undefined = comparisons.assign(difference=np.nan, low=np.nan, high=np.nan, p_holm=np.nan)
+    assert {row[-2] for row in comparison_table(undefined, factors).rows} == {"untested"}
+    assert {row[-2] for row in comparison_table(comparisons, factors).rows} == {"not shown"}
