@@ -1,4 +1,4 @@
-"""DICOM pixels as eight bits, by the rules of models/images.py, which alone calls this module."""
+"""DICOM pixels as eight bits, by the rules of models/images.py."""
 
 import io
 from typing import Any
@@ -9,7 +9,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
 from pydicom.pixels.utils import pixel_array
 
-from models.images import ImageError, Pixels, require_size
+from models.pixels import ImageError, Pixels, require_size
 
 DEFLATED_DICOM = b"1.2.840.10008.1.2.1.99"
 

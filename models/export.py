@@ -1,7 +1,6 @@
 """A trained network as one ONNX file that takes stored pixels and answers with probabilities."""
 
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import onnxruntime
@@ -10,8 +9,7 @@ from torch import Tensor, nn
 
 from models.classifier import Classifier
 from models.inference import predict
-
-Task = Literal["multiclass", "multilabel"]
+from models.names import Task
 
 INPUT = "pixels"
 OUTPUTS = ("probabilities", "logits")

@@ -13,23 +13,15 @@ import io
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, MpoImagePlugin, TiffImagePlugin, UnidentifiedImageError  # noqa: F401
 
-from models.errors import ModelError
+from models.pixels import MAX_PIXELS, ImageError, Pixels, Size, require_size
 
 # Otherwise Pillow imports its decoders when the first image is opened, and all forty of them if that is a TIFF: 30 ms
 # and more, in each of the processes that share the work.
 Image.preinit()
 
 Resize = Literal["crop", "pad", "squash"]
-Pixels = NDArray[np.uint8]
-Size = tuple[int, int]
-"""Height and width in pixels."""
-
-MAX_PIXELS = 64_000_000
-"""Larger images are refused before they are decoded (an 8000 x 8000 colour image takes 192 MB)."""
-
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP")
 TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -44,10 +36,6 @@ TRANSPOSE = {
 ORIENTATION_TAG = 0x0112
 LYING = (5, 6, 7, 8)
 """The orientations that swap height and width."""
-
-
-class ImageError(ModelError):
-    """An image that cannot be read; the message gives the reason, the caller knows which image it is."""
 
 
 def load(content: bytes, *, size: int, resize: Resize, channels: int) -> Pixels:
@@ -85,14 +73,6 @@ def to_square(image: Pixels, size: int, mode: Resize) -> Pixels:
     fit, the aspect is lost.
     """
     return _array(_square(_picture(image), size, mode))
-
-
-def require_size(width: int, height: int) -> None:
-    """Raise ImageError for an image too large to decode, or without pixels."""
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"has {width} x {height} pixels, more than the {MAX_PIXELS:,} allowed; shrink it first")
-    if width < 1 or height < 1:
-        raise ImageError(f"has {width} x {height} pixels")
 
 
 # Between decoding and resizing the image stays a Pillow picture of mode L or RGB: a turn into an array and back costs

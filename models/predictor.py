@@ -11,7 +11,8 @@ import numpy as np
 import onnxruntime
 
 from models.errors import ModelError
-from models.images import ImageError, Resize, load
+from models.images import Resize, load
+from models.pixels import ImageError
 
 CUDA, CPU = "CUDAExecutionProvider", "CPUExecutionProvider"
 BATCH = 32

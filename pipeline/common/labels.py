@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+from models.names import Task
 from pipeline.common.errors import UserError
-from pipeline.params.tree import Task
 
 SEPARATOR = "|"
 """Joins several findings in one cell; no finding at all is the empty cell."""

@@ -1,69 +1,92 @@
-"""Where every artefact of a pipeline run lies: the one place that spells the paths of the contracts between stages."""
+"""Where every artefact is: the one place that spells the paths below artifacts/."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 Pool = Literal["full", "subset"]
+"""Which teachers: those trained on all data, or each on its own subset."""
 Checkpoint = Literal["last", "selected", "smoothed"]
+"""Weights of a student: after the last epoch, of the best validation epoch, and averaged."""
 
-ROOT = Path("artifacts")
-
-CHECKED = ROOT / "check.txt"
-IMAGES = ROOT / "data/images.npy"
-SAMPLES = ROOT / "data/samples.csv"
-DATA_REPORT = ROOT / "data/report.json"
-SPLITS = ROOT / "splits/splits.csv"
-LABELS = ROOT / "splits/labels.csv"
-NOISE = ROOT / "splits/noise.json"
-SUBSETS = ROOT / "splits/subsets.csv"
-TEACHERS = ROOT / "teachers"
-SOFT_LABELS = ROOT / "soft_labels"
-STUDENTS = ROOT / "students"
-PREDICTIONS = ROOT / "predictions"
-STUDENT_METRICS = ROOT / "metrics/students.csv"
-TEACHER_METRICS = ROOT / "metrics/teachers.csv"
-COMPARISONS = ROOT / "metrics/comparisons.csv"
-INTERVALS = ROOT / "metrics/intervals.csv"
-REPORT = ROOT / "report/index.html"
-DATA_CARD = ROOT / "report/data_card.html"
-TABLE = ROOT / "report/table.txt"
-ONNX = ROOT / "onnx/student.onnx"
-ONNX_META = ROOT / "onnx/student.json"
-RESUME = ROOT / "resume"
-STORE = ROOT / "store"
-STUDIES = ROOT / "studies"
+POOLS: tuple[Pool, ...] = ("full", "subset")
+CHECKPOINTS: tuple[Checkpoint, ...] = ("last", "selected", "smoothed")
 
 
-def teacher_weights(seed: int, pool: Pool, architecture: str) -> Path:
-    """A teacher's safetensors file; its history lies beside it."""
-    return TEACHERS / str(seed) / pool / f"{architecture}.safetensors"
+class Layout:
+    """The paths of one artifacts folder, `root`."""
 
+    def __init__(self, root: Path = Path("artifacts")) -> None:
+        self.root: Final = root
+        self.checked: Final = root / "check.txt"
+        self.code: Final = root / "code"
+        self.images: Final = root / "data/images.npy"
+        self.samples: Final = root / "data/samples.csv"
+        self.data_report: Final = root / "data/report.json"
+        self.splits: Final = root / "splits/splits.csv"
+        self.labels: Final = root / "splits/labels.csv"
+        self.noise: Final = root / "splits/noise.json"
+        self.subsets: Final = root / "splits/subsets.csv"
+        self.student_metrics: Final = root / "metrics/students.csv"
+        self.teacher_metrics: Final = root / "metrics/teachers.csv"
+        self.comparisons: Final = root / "metrics/comparisons.csv"
+        self.intervals: Final = root / "metrics/intervals.csv"
+        self.summary: Final = root / "metrics/summary.json"
+        self.method_figures: Final = root / "metrics/methods.csv"
+        self.curves: Final = root / "metrics/curves.csv"
+        self.report: Final = root / "report/index.html"
+        self.data_card: Final = root / "report/data_card.html"
+        self.table: Final = root / "report/table.txt"
+        self.figures: Final = root / "report/figures"
+        self.onnx: Final = root / "onnx/student.onnx"
+        self.onnx_meta: Final = root / "onnx/student.json"
+        self.store: Final = root / "store"
+        self.studies: Final = root / "studies"
+        self.launch: Final = root / "launch.json"
 
-def teacher_history(seed: int, pool: Pool, architecture: str) -> Path:
-    """A teacher's training curves: CSV with the columns epoch, split, metric, value."""
-    return TEACHERS / str(seed) / pool / f"{architecture}.history.csv"
+    def teachers(self, seed: int, pool: Pool) -> Path:
+        """The folder of one pool's teachers."""
+        return self.root / "teachers" / str(seed) / pool
 
+    def teacher_weights(self, seed: int, pool: Pool, architecture: str) -> Path:
+        """A teacher's safetensors file."""
+        return self.teachers(seed, pool) / f"{architecture}.safetensors"
 
-def soft_labels(seed: int, pool: Pool, architecture: str) -> Path:
-    """A teacher's logits: float16 (V + 1, N, C), the clean view last."""
-    return SOFT_LABELS / str(seed) / pool / f"{architecture}.npy"
+    def teacher_history(self, seed: int, pool: Pool, architecture: str) -> Path:
+        """A teacher's training curves: CSV with the columns epoch, split, metric, value."""
+        return self.teachers(seed, pool) / f"{architecture}.history.csv"
 
+    def teacher_predictions(self, seed: int, pool: Pool, architecture: str) -> Path:
+        """A teacher's logits on validation and test (npz)."""
+        return self.teachers(seed, pool) / f"{architecture}.predictions.npz"
 
-def student(seed: int, run: str) -> Path:
-    """The folder of one student run."""
-    return STUDENTS / str(seed) / run
+    def soft_labels(self, seed: int, pool: Pool) -> Path:
+        """The folder of one pool's soft labels."""
+        return self.root / "soft_labels" / str(seed) / pool
 
+    def answers(self, seed: int, pool: Pool, architecture: str) -> Path:
+        """A teacher's logits on the training split: float16 (V + 1, N, C), the clean view last."""
+        return self.soft_labels(seed, pool) / f"{architecture}.npy"
 
-def student_weights(seed: int, run: str, checkpoint: Checkpoint) -> Path:
-    """One checkpoint of a student run."""
-    return student(seed, run) / f"{checkpoint}.safetensors"
+    def students(self, seed: int, pool: Pool | None) -> Path:
+        """The folder of the students that learn from one pool of teachers, or from none."""
+        return self.root / "students" / str(seed) / (pool or "plain")
 
+    def student_weights(self, seed: int, pool: Pool | None, run: str, checkpoint: Checkpoint) -> Path:
+        """One checkpoint of a student run."""
+        return self.students(seed, pool) / run / f"{checkpoint}.safetensors"
 
-def student_history(seed: int, run: str) -> Path:
-    """A student's training curves: CSV with the columns epoch, split, metric, value."""
-    return student(seed, run) / "history.csv"
+    def student_history(self, seed: int, pool: Pool | None, run: str) -> Path:
+        """A student's training curves: CSV with the columns epoch, split, metric, value."""
+        return self.students(seed, pool) / run / "history.csv"
 
+    def student_predictions(self, seed: int, pool: Pool | None, run: str) -> Path:
+        """The logits of a student's checkpoints on validation and test (npz)."""
+        return self.students(seed, pool) / run / "predictions.npz"
 
-def predictions(seed: int, method: str, checkpoint: Checkpoint) -> Path:
-    """A student's logits on val and test (npz)."""
-    return PREDICTIONS / str(seed) / f"{method}-{checkpoint}.npz"
+    def predictions(self, seed: int, method: str, checkpoint: Checkpoint) -> Path:
+        """A method's logits on validation and test, with sample ids and targets (npz)."""
+        return self.root / "predictions" / str(seed) / f"{method}-{checkpoint}.npz"
+
+    def study(self, name: str) -> Path:
+        """The folder of one study's tables, pictures and page."""
+        return self.studies / name

@@ -1,4 +1,4 @@
-"""Tables as text: what is read is what was written, and a malformed table is told by file, row and column."""
+"""Tables as text: what is read is what was written, and a malformed table is reported with file, row and column."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,8 +8,11 @@ import pandas as pd
 from pipeline.common.errors import UserError
 
 
-def read_csv(path: Path) -> pd.DataFrame:
-    """Read a CSV with every cell as text; an empty cell is the empty string. Raises UserError where it cannot be."""
+def read_csv(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
+    """Read a CSV with every cell as text; an empty cell is the empty string.
+
+    Raises UserError where the file is missing, cannot be read, or lacks one of `columns`.
+    """
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:
@@ -18,6 +21,9 @@ def read_csv(path: Path) -> pd.DataFrame:
         raise UserError(f"{path}: cannot be read as CSV: {error}") from error
     if not isinstance(table.index, pd.RangeIndex):  # pandas takes surplus cells at the front for row names
         raise UserError(f"{path}: its rows have more cells than the first line has columns; take the surplus out")
+    missing = [name for name in columns if name not in table.columns]
+    if missing:
+        raise UserError(f"{path}: has no column {', '.join(missing)}; run make repro to write it again")
     return table
 
 
@@ -35,8 +41,8 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
 
 def require_unique(ids: pd.Series, path: Path, column: str) -> None:
-    """Raise UserError that names the first identifier that stands there twice."""
+    """Raise UserError that names the first duplicated identifier."""
     doubled = ids[ids.duplicated()]
     if len(doubled):
         row = int(doubled.index[0]) + 1
-        raise UserError(f"{path}: data row {row}, column {column}: {doubled.iloc[0]!r} stands there twice")
+        raise UserError(f"{path}: data row {row}, column {column}: {doubled.iloc[0]!r} is duplicated")

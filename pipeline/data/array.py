@@ -20,8 +20,8 @@ from pipeline.common.errors import UserError
 from pipeline.common.files import reserve, write_json
 from pipeline.data.chunks import Preparer, Task
 from pipeline.data.journal import Chunk, Journal
-from pipeline.data.progress import Progress
 from pipeline.data.sources.base import Source
+from pipeline.runtime.progress import Progress
 from pipeline.runtime.workers import count_cores, share
 
 CHUNK_IMAGES, CHUNK_BYTES = (16, 64), 2**23
@@ -89,7 +89,7 @@ def decode_images(
     kept = sum(len(earlier) for _, _, earlier in tasks if earlier is not None)
     if kept:
         print(f"prepare: going on from an earlier run; checking its {kept:,} finished images", flush=True)
-    progress = Progress("prepare", total)
+    progress = Progress("prepare", total, "image")
     earlier = {first: chunk for first, _, chunk in tasks}
     with closing(progress), closing(journal), closing(share(prepare, tasks, workers or count_cores())) as chunks:
         for chunk in chunks:

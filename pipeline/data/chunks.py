@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.images import ImageError
+from models.pixels import ImageError
 from pipeline.data.journal import Chunk
 from pipeline.data.sources.base import Reader, Sized
 

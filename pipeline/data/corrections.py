@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from models.names import Task
 from pipeline.common.errors import UserError
 from pipeline.common.labels import encode
 from pipeline.common.tables import read_table, require_unique
-from pipeline.params.tree import Task
 
 
 def read_corrections(path: Path, classes: Sequence[str], task: Task) -> tuple[pd.Series, np.ndarray]:

@@ -2,14 +2,43 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
-from pipeline.common import layout as artifacts
+from models.names import Task
+from pipeline.common.errors import UserError
 from pipeline.common.labels import encode
+from pipeline.common.layout import Layout
 from pipeline.common.tables import read_csv
-from pipeline.params.tree import Task
+from pipeline.params.tree import Params
+
+REPORT_FIELDS = (
+    "source", "task", "classes", "image_size", "channels", "images", "groups", "counts", "sizes", "other_sizes",
+    "quarantined", "duplicate_sets", "conflicting_sets", "duplicates", "params", "hashes", "sha256",
+)  # fmt: skip
+"""What data/report.json holds at least."""
+
+
+@dataclass(frozen=True)
+class Samples:
+    """samples.csv, and the published labels as targets: int64 (N,) or float32 (N, C)."""
+
+    task: Task
+    classes: tuple[str, ...]
+    table: pd.DataFrame
+    published: np.ndarray
+
+    @property
+    def ids(self) -> np.ndarray:
+        """The sample ids, str (N,)."""
+        return self.table["sample_id"].to_numpy(dtype=str)
+
+    @property
+    def groups(self) -> np.ndarray:
+        """The group of each sample, str (N,)."""
+        return self.table["group_id"].to_numpy(dtype=str)
 
 
 @dataclass(frozen=True)
@@ -38,35 +67,71 @@ class Prepared:
         return (self.published if split == "test" else self.given)[self.rows(split)]
 
 
-def load_prepared(task: Task) -> Prepared:
-    """Load the artefacts of prepare, split and noise."""
-    samples = read_csv(artifacts.SAMPLES)
-    splits = read_csv(artifacts.SPLITS)
-    labels = read_csv(artifacts.LABELS)
-    classes = read_classes()
+class PreparedData:
+    """The artefacts of prepare, split, noise and subsets, for trainings with the parameters that made them."""
+
+    def __init__(self, layout: Layout, task: Task) -> None:
+        self.digest: str = read_report(layout)["sha256"]
+        self._layout = layout
+        self._prepared = load_prepared(layout, task)
+
+    def prepared(self, params: Params) -> Prepared:
+        """The data of artifacts/."""
+        return self._prepared
+
+    def members(self, params: Params) -> dict[str, np.ndarray]:
+        """Return {architecture: bool (N_train,)}: which training samples, in row order, each teacher saw."""
+        table = read_csv(self._layout.subsets, params.teachers.architectures)
+        return {name: (table[name] == "1").to_numpy() for name in params.teachers.architectures}
+
+
+def load_prepared(layout: Layout, task: Task) -> Prepared:
+    """Load the artefacts of prepare, split and noise. Raises UserError for one that is missing or malformed."""
+    samples = read_samples(layout, task)
     return Prepared(
         task=task,
-        classes=classes,
-        images=np.load(artifacts.IMAGES, mmap_mode="r"),
-        sample_ids=samples["sample_id"].to_numpy(dtype=str),
-        groups=samples["group_id"].to_numpy(dtype=str),
-        split=splits["split"].to_numpy(dtype=str),
-        given=encode(labels["given"], classes, task, origin=str(artifacts.LABELS)),
-        published=encode(labels["published"], classes, task, origin=str(artifacts.LABELS)),
+        classes=samples.classes,
+        images=open_images(layout),
+        sample_ids=samples.ids,
+        groups=samples.groups,
+        split=read_split(layout),
+        given=encode(read_csv(layout.labels, ["given"])["given"], samples.classes, task, origin=str(layout.labels)),
+        published=samples.published,
     )
 
 
-def read_classes(path: Path = artifacts.DATA_REPORT) -> tuple[str, ...]:
-    """The class names of the prepared data, in the order of the networks' outputs."""
-    return tuple(json.loads(path.read_text(encoding="utf-8"))["classes"])
+def read_samples(layout: Layout, task: Task) -> Samples:
+    """Load the table of all prepared images. Raises UserError."""
+    classes = tuple(read_report(layout)["classes"])
+    table = read_csv(layout.samples, ["sample_id", "group_id", "label"])
+    return Samples(task, classes, table, encode(table["label"], classes, task, origin=str(layout.samples)))
 
 
-def read_data_hash(path: Path = artifacts.DATA_REPORT) -> str:
-    """The SHA-256 of the prepared images and their table."""
-    return json.loads(path.read_text(encoding="utf-8"))["sha256"]
+def read_split(layout: Layout) -> np.ndarray:
+    """The split of each sample, str (N,)."""
+    return read_csv(layout.splits, ["sample_id", "split"])["split"].to_numpy(dtype=str)
 
 
-def read_membership(path: Path = artifacts.SUBSETS) -> dict[str, np.ndarray]:
-    """Return {architecture: bool (N_train,)}: which training samples, in row order, each teacher saw."""
-    table = read_csv(path)
-    return {name: (table[name] == "1").to_numpy() for name in table.columns if name != "sample_id"}
+def open_images(layout: Layout) -> np.ndarray:
+    """Map the prepared images, uint8 (N, S, S, channels). Raises UserError."""
+    try:
+        return np.load(layout.images, mmap_mode="r")
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(
+            f"{layout.images}: cannot be read ({error}). Delete {layout.images.parent} and run make repro again"
+        ) from error
+
+
+def read_report(layout: Layout) -> dict[str, Any]:
+    """Return data/report.json. Raises UserError where it is missing, cannot be read, or lacks a field."""
+    path = layout.data_report
+    try:
+        report = json.loads(path.read_text(encoding="utf-8"))
+        missing = [name for name in REPORT_FIELDS if name not in report]
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; prepare the data first (make repro)") from None
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: cannot be read as JSON ({error}); run make repro again") from error
+    if missing:
+        raise UserError(f"{path}: has no field {', '.join(missing)}; run make repro again")
+    return report

@@ -1,9 +1,13 @@
 """The teachers' overlapping subsets, D = D^1 ∪ … ∪ D^K with overlap ratio p (method, section 2)."""
 
+from collections.abc import Sequence
+
 import numpy as np
+import pandas as pd
 
 from pipeline.common.labels import indicator
 from pipeline.common.seeds import stream
+from pipeline.data.prepared import Prepared
 from pipeline.data.stratify import deal, integer_sizes
 from pipeline.params.tree import SubsetParams
 
@@ -14,13 +18,21 @@ def membership(targets: np.ndarray, groups: np.ndarray, num_classes: int, K: int
     `targets`: the training samples' labels, (N,) or (N, C); `groups`: int (N,) in 0..G-1. p = 0 gives disjoint
     subsets, p = 1 gives K copies, the union is always everything. Sizes: pN + (1-p)N/K for `core` and `cyclic`,
     N / (K(1-p) + p) for `within`; exact up to rounding where each group has one sample, otherwise within the largest
-    group's size. Class proportions are kept, a group is never parted.
+    group's size. Class proportions are kept, and a group is in one unique share.
     """
     labels = indicator(targets, num_classes)
     rng = stream(params.seed, "subsets", 0)
     patterns, sizes = _bins(params.scheme, params.overlap, len(groups), K)
     members = patterns[deal(labels, groups, sizes, rng)]
     return _equal_size(members, labels, groups, rng) if params.equal_size else members
+
+
+def members_of(prepared: Prepared, architectures: Sequence[str], params: SubsetParams) -> dict[str, np.ndarray]:
+    """Return {architecture: bool (N_train,)}: which training samples, in row order, each teacher sees."""
+    rows = prepared.rows("train")
+    groups = pd.factorize(prepared.groups[rows])[0]
+    table = membership(prepared.given[rows], groups, len(prepared.classes), len(architectures), params)
+    return dict(zip(architectures, table.T, strict=True))
 
 
 def _bins(scheme: str, p: float, N: int, K: int) -> tuple[np.ndarray, np.ndarray]:
@@ -54,7 +66,7 @@ def _cyclic_bins(p: float, N: int, K: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _equal_size(members: np.ndarray, labels: np.ndarray, groups: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Cut each teacher's subset to a random N/K of it: the control that parts overlap from subset size."""
+    """Cut each teacher's subset to a random N/K of it: the control that separates overlap from subset size."""
     N, K = members.shape
     reduced = np.zeros_like(members)
     for k, size in enumerate(integer_sizes(np.full(K, 1 / K), N)):

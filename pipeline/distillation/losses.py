@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from models.names import Task
 from pipeline.common.labels import indicator
-from pipeline.params.tree import Task
 
 
 @dataclass(frozen=True)

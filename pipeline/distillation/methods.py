@@ -1,66 +1,71 @@
-"""The methods that are compared: which teachers each student learns from, and how they are weighted (section 4)."""
+"""The methods that are compared: whose teachers each student learns from, and with what weights (method, section 4).
 
+A method is a row of METHODS. Two methods may be two results of one training: RoS-KD is the smoothed student of Baseline
+V's run, since averaging never feeds back into SGD (Eq. 2).
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from models.names import Architecture
-from pipeline.common.layout import Checkpoint, Pool
+from pipeline.common.layout import CHECKPOINTS, Checkpoint, Pool
 
 Weighting = Literal["uniform", "stochastic", "reinforced"]
 
 
 @dataclass(frozen=True)
 class Method:
-    """One student run: its title, its teachers and their weighting.
+    """One method: its title, the training run behind it, its teachers and their weighting, and its checkpoint.
 
-    `pool` None means no teachers at all; `single` keeps one teacher of the pool (Hinton et al. 2015); `unseen_only`
-    silences, sample by sample, the teachers that trained on it.
+    `run` names the training, which is the method's own unless it is another result of another method's. `pool` None
+    means no teachers at all; `single` keeps one teacher of the pool (Hinton et al. 2015); `unseen_only` silences, for
+    each sample, the teachers that trained on it. `paper`: whether the paper's Table I has it.
     """
 
     title: str
+    run: str
     pool: Pool | None
     weighting: Weighting = "uniform"
     single: bool = False
     unseen_only: bool = False
+    checkpoint: Checkpoint = "last"
+    paper: bool = True
+    note: str = ""
+
+    @property
+    def group(self) -> str:
+        """The pool of its teachers, `plain` without any: how its stage and its folder are named."""
+        return self.pool or "plain"
 
 
-RUNS: dict[str, Method] = {
-    "baseline_1": Method("Baseline I (no teacher)", None),
-    "baseline_2": Method("Baseline II (one teacher, all data)", "full", single=True),
-    "baseline_3": Method("Baseline III (equal weights, all data)", "full"),
-    "baseline_3_same": Method("Baseline III, RoS-KD's teachers", "subset"),
-    "baseline_4": Method("Baseline IV (reinforced)", "subset", "reinforced"),
-    "baseline_5": Method("Baseline V (stochastic)", "subset", "stochastic"),
-    "roskd_unseen": Method("Baseline V, unseen teachers only", "subset", "stochastic", unseen_only=True),
+METHODS: dict[str, Method] = {
+    "baseline_1": Method("Baseline I (no teacher)", "baseline_1", None),
+    "baseline_2": Method("Baseline II (one teacher, all data)", "baseline_2", "full", single=True),
+    "baseline_3": Method("Baseline III (equal weights, all data)", "baseline_3", "full"),
+    "stochastic_full": Method("Stochastic weights, all data", "stochastic_full", "full", "stochastic", paper=False),
+    "baseline_3_same": Method("Baseline III, RoS-KD's teachers", "baseline_3_same", "subset", paper=False),
+    "baseline_4": Method("Baseline IV (reinforced)", "baseline_4", "subset", "reinforced"),
+    "baseline_5": Method("Baseline V (stochastic)", "baseline_5", "subset", "stochastic"),
+    "roskd_unseen": Method(
+        "Baseline V, unseen teachers only", "roskd_unseen", "subset", "stochastic", unseen_only=True, paper=False
+    ),
+    "roskd": Method(
+        "RoS-KD (V, smoothed)",
+        "baseline_5",
+        "subset",
+        "stochastic",
+        checkpoint="smoothed",
+        note="RoS-KD is the smoothed student (Eq. 1) of the run baseline_5: one training, two results. The val/ curves "
+        "are that run's; their last point, one step after the last epoch, is the smoothed student's own value.",
+    ),
 }
+"""Every method by name, in the order of the tables."""
 
-GRID_RUNS: dict[str, Method] = RUNS | {
-    "stochastic_full": Method("Stochastic weights, all data", "full", "stochastic"),
-}
-"""What an ablation grid may compare besides: each ingredient of RoS-KD without the others."""
-
-ROSKD = "roskd"
-ROSKD_RUN = "baseline_5"
-"""RoS-KD is the smoothed student of this run: averaging never feeds back into SGD (Eq. 2)."""
-
-STAGES: dict[str, tuple[str, ...]] = {
-    "student_plain": tuple(name for name, method in RUNS.items() if method.pool is None),
-    "student_full": tuple(name for name, method in RUNS.items() if method.pool == "full"),
-    "student_subset": tuple(name for name, method in RUNS.items() if method.pool == "subset"),
-}
-
-TITLES: dict[str, str] = {name: method.title for name, method in RUNS.items()} | {ROSKD: "RoS-KD (V, smoothed)"}
-"""Titles for people, in the order of the table; RoS-KD stands last."""
-
-
-def title_of(method: str) -> str:
-    """Return a method's title for people, also that of one which grids alone have."""
-    return TITLES.get(method) or GRID_RUNS[method].title
-
-
-def reported_checkpoint(method: str) -> Checkpoint:
-    """Return the checkpoint that a method stands for: the last epoch, for RoS-KD the smoothed weights."""
-    return "smoothed" if method == ROSKD else "last"
+SUBJECT = "roskd"
+"""The method that all others are compared with."""
+PLAIN = "baseline_1"
+"""The student that learns from the given labels alone."""
 
 
 @dataclass(frozen=True)
@@ -74,21 +79,60 @@ class Ingredient:
 
 INGREDIENTS = (
     Ingredient("Overlapping subsets instead of all data for every teacher", "baseline_3_same", "baseline_3"),
-    Ingredient("Stochastic instead of equal teacher weights", ROSKD_RUN, "baseline_3_same"),
-    Ingredient("Smoothing of the student's weights", ROSKD, ROSKD_RUN),
+    Ingredient("Stochastic instead of equal teacher weights", "baseline_5", "baseline_3_same"),
+    Ingredient("Stochastic instead of equal teacher weights, all data", "stochastic_full", "baseline_3"),
+    Ingredient("Smoothing of the student's weights", SUBJECT, "baseline_5"),
 )
 
-SHARES = tuple((one.method, one.without) for one in INGREDIENTS if one.method != ROSKD)
-"""Pairs that differ in one ingredient alone and are not among RoS-KD against the others: a family of their own."""
+
+def ordered(names: Iterable[str]) -> list[str]:
+    """Return method names in the order of the tables."""
+    chosen = set(names)
+    return [name for name in METHODS if name in chosen]
+
+
+def runs_of(names: Iterable[str]) -> list[str]:
+    """Return the training runs behind some methods, each once, in the order of the tables."""
+    return ordered(METHODS[name].run for name in names)
+
+
+def checkpoints_of(name: str) -> tuple[Checkpoint, ...]:
+    """Return the checkpoints that a method is measured at: its own alone where the run is another method's."""
+    method = METHODS[name]
+    return CHECKPOINTS if method.run == name else (method.checkpoint,)
+
+
+def families(names: Iterable[str]) -> list[list[tuple[str, str]]]:
+    """Return the pairs that are compared, first minus second, in two families: p-values are corrected within each.
+
+    The first: SUBJECT against every other method; the second: ingredients' own shares that are not in the first.
+    """
+    there = ordered(names)
+    against = [(SUBJECT, name) for name in there if name != SUBJECT] if SUBJECT in there else []
+    shares = [(one.method, one.without) for one in INGREDIENTS if one.method != SUBJECT]
+    return [against, [pair for pair in shares if set(pair) <= set(there)]]
+
+
+def served(names: Sequence[str]) -> str:
+    """Return the method whose student is exported and registered: SUBJECT, or the last one where that is left out."""
+    return SUBJECT if SUBJECT in names else names[-1]
 
 
 def teachers_of(method: Method, architectures: tuple[Architecture, ...]) -> tuple[Architecture, ...]:
-    """Return the architectures a method learns from, out of the K trained ones.
+    """Return the architectures a method learns from, out of the K teachers.
 
-    Baseline II's single teacher is DenseNet-121 (Table I) where it was trained, otherwise the last of the list.
+    Baseline II's single teacher is DenseNet-121 (Table I) where it is among them, otherwise the last of the list.
     """
     if method.pool is None:
         return ()
     if method.single:
         return ("densenet121",) if "densenet121" in architectures else architectures[-1:]
     return architectures
+
+
+def teachers_needed(
+    names: Iterable[str], pool: Pool, architectures: tuple[Architecture, ...]
+) -> tuple[Architecture, ...]:
+    """Return the teachers of a pool that any of the methods learns from."""
+    used = {one for name in names if METHODS[name].pool == pool for one in teachers_of(METHODS[name], architectures)}
+    return tuple(one for one in architectures if one in used)

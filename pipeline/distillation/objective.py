@@ -8,10 +8,10 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from models.names import Task
 from pipeline.distillation.losses import Balance, student_loss, supervised_loss, teacher_divergences
 from pipeline.distillation.reinforced import SelectionPolicy, policy_state, selection_weights
 from pipeline.distillation.weighting import StochasticWeights, restrict_to_unseen, uniform_weights
-from pipeline.params.tree import Task
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from models.inference import to_device
+from models.names import Task
 from pipeline.common.seeds import stream
 from pipeline.distillation.losses import supervised_loss
-from pipeline.params.tree import Task
 
 BASELINE_DECAY = 0.9
 

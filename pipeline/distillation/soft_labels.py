@@ -1,108 +1,97 @@
-"""The teachers' answers, computed once for every view and shared by all students (design: soft labels).
+"""The teachers' answers, computed once for every view and shared by all students (method, section 3).
 
-Beside each file of logits lies a JSON file that says what they were made from. A reader states what it needs and
+Beside each file of logits is a JSON file that says what they were made from. A reader states what it needs and
 refuses, by name, a file made from other teacher weights, other views or other data.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
-from models.inference import Images, predict
 from pipeline.common.errors import SettingError, UserError
-from pipeline.common.files import reserve, sha256_file, sha256_json, write_json
-from pipeline.data.views import PRESETS, Views
+from pipeline.common.files import atomic, reserve, sha256_json
+from pipeline.data.views import PRESETS
 from pipeline.params.tree import ViewParams
-
-BLOCK_ROWS = 16_384
-"""Images answered between two notes of progress; a killed run loses at most one block."""
 
 Origin = dict[str, Any]
 """What stored answers depend on: SHA-256 of `teacher weights` and `data`, and the definition of the `views`."""
 
 
-def origin_of(weights: Path, data_hash: str, rows: np.ndarray, views: ViewParams) -> Origin:
+def origin_of(weights_hash: str, data_hash: str, rows: np.ndarray, views: ViewParams) -> Origin:
     """Return what a teacher's answers depend on.
 
-    `weights`: the teacher's file; `data_hash`: of the prepared images (report.json); `rows`: the N training rows.
+    `weights_hash`: of the teacher's file; `data_hash`: of the prepared images (report.json); `rows`: the N training
+    rows.
     """
     return {
-        "teacher weights": sha256_file(weights),
+        "teacher weights": weights_hash,
         "data": sha256_json([data_hash, rows.tolist()]),
         "views": views.model_dump(mode="json") | {"ranges": asdict(PRESETS[views.preset])},
     }
 
 
 def write_soft_labels(
-    path: Path,
-    origin: Origin,
-    teacher: nn.Module,
-    images: np.ndarray | Images,
-    rows: np.ndarray,
-    views: Views,
-    device: torch.device,
+    path: Path, views: int, answer: Callable[[int], np.ndarray], *, title: str, leads: bool = True
 ) -> None:
     """Write a teacher's logits, float16 (V + 1, N, C): the V augmented views, then the clean one.
 
-    `rows`: the N training rows of images.npy; entry n of the file belongs to rows[n]. A killed run is taken up after
-    its last finished block, if it was of the same origin. Raises UserError if an answer is not finite in float16,
-    which no student could learn from: the teacher's training diverged.
+    `answer(view)` returns the logits of one view, (N, C). Each finished view is kept beside `path` until all are there,
+    so that a killed run loses at most one. `leads`: of the processes that answer together, whether this one writes.
+    Raises SettingError if an answer is not finite in float16, which no student could learn from: the training of the
+    teacher, `title`, diverged.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial, progress = path.with_suffix(".partial.npy"), path.with_suffix(".progress.json")
-    blocks = [(view, start) for view in range(views.count + 1) for start in range(0, len(rows), BLOCK_ROWS)]
-    done = _blocks_done(partial, progress, origin)
-    store = np.lib.format.open_memmap(partial, mode="r+") if done else None
-    for number, (view, start) in enumerate(blocks[done:], done + 1):
-        part = rows[start : start + BLOCK_ROWS]
-        logits = predict(teacher, images, part, device, lambda pixels, rows, view=view: views.apply(pixels, rows, view))
+    parts = [path.with_name(f"view-{view}.npy") for view in range(views + 1)]
+    for view in [view for view, part in enumerate(parts) if not part.exists()]:
+        logits = answer(view)
         if not np.abs(logits).max() <= np.finfo(np.float16).max:
             raise SettingError(
-                f"soft labels: the teacher {path.stem} answers with logits that are not finite; it diverged. "
+                f"soft labels: the teacher {title} answers with logits that are not finite; it diverged. "
                 "Lower training.lr and run again"
             )
-        if store is None:
-            shape = (views.count + 1, len(rows), logits.shape[1])
-            store = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
-            reserve(partial, partial.stat().st_size)
-        store[view, start : start + len(part)] = logits
-        store.flush()
-        write_json(progress, {"origin": origin, "blocks": number})
-    partial.replace(path)
-    write_json(_record(path), {"origin": origin})  # written last: it says that the file is whole
-    progress.unlink()
+        if leads:
+            with atomic(parts[view]) as temporary:
+                np.save(temporary, logits.astype(np.float16))
+    if leads:
+        _join(parts, path)
 
 
-def is_written(path: Path, origin: Origin) -> bool:
-    """Return whether `path` is whole and of this origin."""
-    return path.is_file() and _read(_record(path)).get("origin") == origin
+def _join(parts: Sequence[Path], path: Path) -> None:
+    """Write the views as one array, one after another, and remove them."""
+    first = np.load(parts[0], mmap_mode="r")
+    with atomic(path) as temporary:
+        joined = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=(len(parts), *first.shape))
+        reserve(temporary, temporary.stat().st_size)
+        for view, part in enumerate(parts):
+            joined[view] = np.load(part)
+        joined.flush()
+    for part in parts:
+        part.unlink()
 
 
-def _blocks_done(partial: Path, progress: Path, origin: Origin) -> int:
-    """How many blocks an interrupted run has finished; 0 where it was of another origin."""
-    note = _read(progress)
-    return int(note["blocks"]) if partial.is_file() and note.get("origin") == origin else 0
+def require_origin(path: Path, record: Path, origin: Origin) -> None:
+    """Raise UserError unless the answers in `path` are there and were, as `record` says, made from `origin`."""
+    made_from = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else None
+    if made_from is None or not path.is_file():
+        raise UserError(f"{path}: no finished soft labels there. {REMEDY}")
+    other = [name for name in origin if made_from.get(name) != origin[name]]
+    if other:
+        raise UserError(f"{path}: was made from other {', '.join(other)} than this training uses. {REMEDY}")
 
 
-def _record(path: Path) -> Path:
-    return path.with_suffix(".json")
-
-
-def _read(path: Path) -> dict[str, Any]:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+REMEDY = "Run the soft_labels stages again (make repro does)"
 
 
 class SoftLabels:
     """Reads the stored logits of several teachers, one view at a time, onto the training device."""
 
-    def __init__(self, paths: Sequence[Path], origins: Sequence[Origin], device: torch.device) -> None:
-        self._stores = [_open(path, origin) for path, origin in zip(paths, origins, strict=True)]
+    def __init__(self, paths: Sequence[Path], device: torch.device) -> None:
+        """Raises UserError where a file is absent, damaged or cut off."""
+        self._stores = [_open(path) for path in paths]
         self._device = device
         self._view: tuple[int, torch.Tensor] | None = None
 
@@ -119,16 +108,8 @@ class SoftLabels:
         return self._view[1][:, index].float()
 
 
-def _open(path: Path, origin: Origin) -> np.ndarray:
-    """Map the file; raises UserError where it is absent, cut off, or made from something else than `origin`."""
-    remedy = "Run the soft_labels stages again (make repro does)"
-    made_from = _read(_record(path)).get("origin")
-    if made_from is None or not path.is_file():
-        raise UserError(f"{path}: no finished soft labels there. {remedy}")
-    other = [name for name in origin if made_from.get(name) != origin[name]]
-    if other:
-        raise UserError(f"{path}: was made from other {', '.join(other)} than this training uses. {remedy}")
+def _open(path: Path) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r")
     except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: is damaged or cut off ({error}). Delete it. {remedy}") from error
+        raise UserError(f"{path}: is damaged or cut off ({error}). Delete it. {REMEDY}") from error

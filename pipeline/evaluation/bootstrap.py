@@ -15,9 +15,9 @@ from typing import Literal
 
 import numpy as np
 
+from models.names import Task
 from pipeline.common.labels import indicator
 from pipeline.evaluation.metrics import mean_defined, predict, probabilities, ratios
-from pipeline.params.tree import Task
 
 METRICS = ("precision_macro", "recall_macro", "f1_macro", "auroc_macro")
 """What `resample` computes; accuracy is available for multiclass besides. ECE is not: its bootstrap is biased."""

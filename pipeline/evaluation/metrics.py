@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, log_softmax, softmax
 
+from models.names import Task
 from pipeline.common.labels import indicator
-from pipeline.params.tree import Task
 
 ECE_BINS = 15
 

@@ -1,17 +1,20 @@
 """The figures of networks from what they answered, for the stage evaluate and for studies alike."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
+from zipfile import BadZipFile
 
 import numpy as np
 
+from models.names import Task
+from pipeline.common.errors import UserError
+from pipeline.common.files import atomic
 from pipeline.common.layout import Checkpoint
 from pipeline.evaluation.bootstrap import Draws, Figures, resample
 from pipeline.evaluation.metrics import evaluate, tune_thresholds
-from pipeline.params.tree import Task
 
 EVALUATED = ("val", "test")
-CHECKPOINTS: tuple[Checkpoint, ...] = ("last", "selected", "smoothed")
 
 Logits = dict[str, np.ndarray]
 """{split: float32 (N, C)} of one network."""
@@ -52,3 +55,27 @@ def resampled(truth: Judged, by_seed: Sequence[Logits], draws: Draws) -> Figures
 
 def _thresholds(truth: Judged, logits: Logits) -> np.ndarray | None:
     return None if truth.task == "multiclass" else tune_thresholds(logits["val"], truth.targets("val"))
+
+
+def write_logits(path: Path, checkpoints: Mapping[Checkpoint, Logits]) -> None:
+    """Write an npz of what each checkpoint of one network answers."""
+    arrays = {
+        f"{checkpoint}_{split}": values
+        for checkpoint, logits in checkpoints.items()
+        for split, values in logits.items()
+    }
+    with atomic(path) as temporary:
+        np.savez(temporary, **arrays)  # type: ignore[arg-type]
+
+
+def read_logits(path: Path) -> dict[Checkpoint, Logits]:
+    """Read a file of `write_logits`. Raises UserError where it is missing or damaged."""
+    found: dict[Any, Logits] = {}
+    try:
+        with np.load(path) as arrays:
+            for name in arrays.files:
+                checkpoint, split = name.split("_")
+                found.setdefault(checkpoint, {})[split] = arrays[name]
+    except (OSError, ValueError, EOFError, BadZipFile) as error:
+        raise UserError(f"{path}: cannot be read ({error}). Run make repro again, which makes it") from error
+    return found

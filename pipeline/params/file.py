@@ -13,6 +13,14 @@ from pipeline.common.errors import SettingError, UserError
 from pipeline.params.tree import Params, flatten
 
 PARAMS_FILE = Path("params.yaml")
+MOVED = {
+    **{
+        f"training.{name}": f"machine.{name}"
+        for name in ("device", "data_on_device", "compile", "launcher", "processes")
+    },
+    "data.workers": "machine.workers",
+}
+"""Parameters of earlier versions, and where each is now."""
 
 
 def read_yaml(path: Path) -> Any:
@@ -44,6 +52,8 @@ def _explain(error: Any) -> str:
     location = [str(part) for part in error["loc"]]
     name = ".".join(location) or "parameters"
     if error["type"] == "extra_forbidden":
+        if name in MOVED:
+            return f"{name} has moved; set {MOVED[name]} instead"
         known = _fields(location[:-1])
         near = difflib.get_close_matches(location[-1], known, 1)
         hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"

@@ -25,11 +25,11 @@ class Dimension(Section):
     def _one_of_two(self) -> Self:
         if self.choices is not None:
             if self.low is not None or self.high is not None or self.log:
-                raise ValueError("choices stand alone, without low, high and log")
+                raise ValueError("choices excludes low, high and log; give either")
             if not self.choices:
                 raise ValueError("choices is empty; name at least one value")
             if len(set(map(repr, self.choices))) < len(self.choices):
-                raise ValueError(f"choices is {list(self.choices)}; each value may stand there once")
+                raise ValueError(f"choices is {list(self.choices)}; the values must be unique")
             return self
         if self.low is None or self.high is None:
             raise ValueError("needs low and high, or choices")
@@ -58,7 +58,7 @@ class StudyParams(Section):
     sampler: Literal["tpe", "random", "qmc"]
     pruner: Literal["median", "hyperband", "none"]
     trials: Annotated[int, Field(ge=1, description="number of trials of a search")]
-    storage: Annotated[str, Field(min_length=1, description="journal, or a database such as postgresql://…")]
+    storage: Annotated[str, Field(min_length=1, description="sqlite, or a database such as postgresql://…")]
     metric: Annotated[
         Literal["f1_macro", "auroc_macro", "loss"] | None,
         Field(description="of validation; null: f1_macro, or auroc_macro for multilabel"),

@@ -1,14 +1,14 @@
 """The typed tree of params.yaml: validated at construction, frozen afterwards."""
 
+import difflib
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, Strict, model_validator
 
-from models.names import Architecture, Stem
+from models.names import Architecture, Stem, Task
+from pipeline.distillation.methods import METHODS
 from pipeline.params.base import Fraction, Names, Section, Seed
 from pipeline.params.study import StudyParams
-
-Task = Literal["multiclass", "multilabel"]
 
 
 class PhantomParams(Section):
@@ -48,14 +48,13 @@ class DataParams(Section):
     corrections: Annotated[str, Field(min_length=1, description="CSV of corrected labels: sample_id, label")]
     max_bad_fraction: Annotated[Fraction, Field(description="share of unreadable images that is tolerated, 0 to 1")]
     max_images: Annotated[int | None, Field(ge=64, description="use only so many images, at least 64; null: all")]
-    workers: Annotated[int, Field(ge=0, description="processes that decode images, 0 = one per processor core")]
     phantom: PhantomParams
     medmnist: MedMnistParams
     table: TableParams
 
 
 class SplitParams(Section):
-    """Shares of the three splits; groups (patients, lesions) are never parted."""
+    """Shares of the three splits; a group (patient, lesion) stays in one split."""
 
     seed: Seed
     train: Annotated[float, Field(gt=0, lt=1)]
@@ -137,12 +136,7 @@ class TrainingParams(Section):
     momentum: Annotated[float, Field(ge=0, lt=1)]
     weight_decay: Annotated[float, Field(ge=0)]
     decay_at: Annotated[tuple[Annotated[float, Field(gt=0, lt=1)], ...], Strict(False)]
-    device: Literal["auto", "cpu", "cuda"]
     precision: Literal["auto", "float32"]
-    data_on_device: Annotated[Literal["auto", True, False], Field(description="true keeps the images on the GPU")]
-    compile: Annotated[bool, Field(description="true compiles the networks with torch.compile")]
-    launcher: Literal["python", "torchrun"]
-    processes: Annotated[int | None, Field(ge=1, description="processes per machine under torchrun, null = per GPU")]
     batch_norm: Literal["per_replica", "sync"]
 
     @model_validator(mode="after")
@@ -151,28 +145,16 @@ class TrainingParams(Section):
             raise ValueError(f"decay_at is {list(self.decay_at)}; the fractions must increase")
         return self
 
-    @model_validator(mode="after")
-    def _processes_agree(self) -> Self:
-        if self.batch_norm == "sync" and self.device == "cpu":
-            raise ValueError("batch_norm is sync, but device is cpu; SyncBatchNorm runs on GPUs alone, use per_replica")
-        if self.launcher == "torchrun" and self.processes is not None and self.batch_size % self.processes:
-            raise ValueError(
-                f"batch_size is {self.batch_size}, which {self.processes} processes cannot share equally; "
-                "choose a multiple of training.processes"
-            )
-        return self
 
+class MachineParams(Section):
+    """What computes, never what is computed: none of it decides a result."""
 
-TRAINING_MACHINE = {"device", "data_on_device", "compile", "launcher", "processes"}
-"""Parameters of `training` that say what computes, not what is computed."""
-MACHINE = {
-    "data.path",
-    "data.corrections",
-    "data.workers",
-    "data.medmnist.download",
-    *(f"training.{name}" for name in TRAINING_MACHINE),
-}
-"""Where things lie and what computes them; the data and the corrections count by their content instead."""
+    device: Literal["auto", "cpu", "cuda"]
+    data_on_device: Annotated[Literal["auto", True, False], Field(description="true keeps the images on the GPU")]
+    compile: Annotated[bool, Field(description="true compiles the networks with torch.compile")]
+    launcher: Literal["python", "torchrun"]
+    processes: Annotated[int | None, Field(ge=1, description="processes per machine under torchrun, null = per GPU")]
+    workers: Annotated[int, Field(ge=0, description="processes that decode images, 0 = one per processor core")]
 
 
 class WeightingParams(Section):
@@ -207,6 +189,8 @@ class TrackingParams(Section):
     experiment: Annotated[str | None, Field(description="experiment name, or null for roskd-<data.source>")]
 
 
+PLACES = {"data.path", "data.corrections", "data.medmnist.download"}
+"""Where things are; the data and the corrections count by their content instead."""
 TASKS_OF_SOURCE: dict[str, tuple[Task, ...]] = {
     "phantom": ("multiclass", "multilabel"),
     "isic2019": ("multiclass",),
@@ -233,6 +217,8 @@ class Params(Section):
     teachers: TeacherParams
     student: StudentParams
     training: TrainingParams
+    machine: MachineParams
+    methods: Annotated[Names, Field(min_length=1, description="the methods that are trained and compared")]
     distillation: DistillationParams
     smoothing: SmoothingParams
     tracking: TrackingParams
@@ -241,7 +227,7 @@ class Params(Section):
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
         if len(set(self.seeds)) < len(self.seeds):
-            raise ValueError(f"seeds is {list(self.seeds)}; each seed may stand there once")
+            raise ValueError(f"seeds is {list(self.seeds)}; the values must be unique")
         if self.task not in TASKS_OF_SOURCE[self.data.source]:
             allowed = " or ".join(TASKS_OF_SOURCE[self.data.source])
             raise ValueError(f"task is {self.task}, but data.source {self.data.source} is {allowed}")
@@ -254,6 +240,32 @@ class Params(Section):
             raise ValueError(f"split.official is true, but data.source {self.data.source} has no official test list")
         if self.split.official and self.data.source == "table" and self.data.table.split is None:
             raise ValueError("split.official is true, but data.table.split names no column of the table")
+        return self
+
+    @model_validator(mode="after")
+    def _methods_are_known(self) -> Self:
+        if len(set(self.methods)) < len(self.methods):
+            raise ValueError(f"methods is {list(self.methods)}; the values must be unique")
+        for name in self.methods:
+            if name not in METHODS:
+                near = difflib.get_close_matches(name, METHODS, 1)
+                hint = f"did you mean {near[0]}?" if near else f"the methods are {', '.join(METHODS)}"
+                raise ValueError(f"methods names {name!r}, which is no method; {hint}")
+        return self
+
+    @model_validator(mode="after")
+    def _processes_agree(self) -> Self:
+        training, machine = self.training, self.machine
+        if training.batch_norm == "sync" and machine.device == "cpu":
+            raise ValueError(
+                "training.batch_norm is sync, but machine.device is cpu; SyncBatchNorm runs on GPUs alone, use "
+                "per_replica"
+            )
+        if machine.launcher == "torchrun" and machine.processes and training.batch_size % machine.processes:
+            raise ValueError(
+                f"training.batch_size is {training.batch_size}, which {machine.processes} processes cannot share "
+                "equally; choose a multiple of machine.processes"
+            )
         return self
 
 
@@ -282,5 +294,5 @@ def decisive(params: Params) -> dict[str, Any]:
     return {
         name: value
         for name, value in flatten(params).items()
-        if name not in MACHINE and not name.startswith(("tracking.", "study."))
+        if name not in PLACES and not name.startswith(("machine.", "methods", "tracking.", "study."))
     }

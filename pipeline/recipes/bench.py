@@ -1,6 +1,5 @@
 """Everything that the trainings of one seed have in common: data, device, processes, schedule."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,23 +11,21 @@ from models.classifier import Classifier
 from models.inference import Images, predict
 from models.names import Architecture
 from models.networks import build
-from pipeline.common import layout as artifacts
 from pipeline.common.errors import UserError
-from pipeline.common.files import sha256_file
-from pipeline.data.prepared import Prepared, load_prepared
+from pipeline.common.layout import Checkpoint
+from pipeline.data.prepared import Prepared
 from pipeline.data.views import Views
 from pipeline.distillation.losses import Balance, balance_for
 from pipeline.distillation.objective import Objective
 from pipeline.evaluation.metrics import epoch_metrics, primary_metric
-from pipeline.params.tree import TRAINING_MACHINE, Params, StudentParams, TeacherParams
+from pipeline.evaluation.predictions import EVALUATED, Logits, write_logits
+from pipeline.params.tree import Params, StudentParams, TeacherParams
+from pipeline.recipes.store import OnEpoch
 from pipeline.training.device import autocast_dtype, pick_device
 from pipeline.training.feed import open_images
-from pipeline.training.loop import Fitted, Plan, TrainingSet, fit, seeded_model
+from pipeline.training.loop import Fitted, Schedule, TrainingSet, Weights, fit, seeded_model
 from pipeline.training.resume import ResumeFile
 from pipeline.training.world import World, local_rank
-
-OnEpoch = Callable[[int, dict[str, float]], None]
-"""Told of each epoch, from 1, and its `{"split/metric": value}`; may raise to end the training."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +48,13 @@ class Bench:
             sample_ids=self.prepared.sample_ids,
             rows=rows,
             targets=torch.from_numpy(self.prepared.given[rows]).to(self.device),
-            views=Views(self.params.views, len(self.prepared.images)),
+            views=self.views,
         )
+
+    @property
+    def views(self) -> Views:
+        """The augmented views of all images."""
+        return Views(self.params.views, len(self.prepared.images))
 
     def balance(self, data: TrainingSet) -> Balance:
         """The answer to class imbalance in `data`."""
@@ -87,34 +89,31 @@ class Bench:
         on_epoch: OnEpoch,
         warmup: float | None = None,
     ) -> Fitted:
-        """Train, or go on where the file `resume` says; `warmup` None keeps no running average."""
-        primary = primary_metric(self.prepared.task)
-        plan = Plan(self.params.training, self.seed, self.validate, primary, warmup, on_epoch)
-        return fit(model, data, objective, plan, self.device, ResumeFile(resume), self.world)
+        """Train, or continue where the file `resume` says; `warmup` None keeps no running average."""
+        primary, compiled = primary_metric(self.prepared.task), self.params.machine.compile
+        schedule = Schedule(self.params.training, self.seed, self.validate, primary, warmup, on_epoch, compile=compiled)
+        return fit(model, data, objective, schedule, self.device, ResumeFile(resume), self.world)
+
+    def write_predictions(self, model: Classifier, checkpoints: dict[Checkpoint, Weights], path: Path) -> None:
+        """Write what each of a network's checkpoints answers on validation and test."""
+        rows = {split: self.prepared.rows(split) for split in EVALUATED}
+        everything = np.concatenate(list(rows.values()))
+        images = open_images(self.prepared.images, everything, self.device, self.params.machine.data_on_device)
+        found: dict[Checkpoint, Logits] = {}
+        for checkpoint, weights in checkpoints.items():
+            model.load_state_dict(weights)
+            model.to(self.device)
+            found[checkpoint] = {split: predict(model, images, rows[split], self.device) for split in EVALUATED}
+        write_logits(path, found)
 
 
-def open_bench(params: Params, seed: int, prepared: Prepared | None = None) -> Bench:
-    """Pick the device, put the images there if they fit, and join the other processes.
-
-    `prepared`: the data, by default that of the artefacts.
-    """
-    prepared, device = prepared or load_prepared(params.task), pick_device(params.training.device, local_rank())
+def open_bench(params: Params, seed: int, prepared: Prepared) -> Bench:
+    """Pick the device, put the images there if they fit, and join the other processes."""
+    device = pick_device(params.machine.device, local_rank())
     world = World(device)
     world.require_divisor(params.training.batch_size)
     if params.training.batch_norm == "sync" and device.type == "cpu":
         raise UserError("training.batch_norm is sync, but torch sees no GPU; SyncBatchNorm needs one, use per_replica")
     rows = np.concatenate([prepared.rows("train"), prepared.rows("val")])
-    images = open_images(prepared.images, rows, device, params.training.data_on_device)
+    images = open_images(prepared.images, rows, device, params.machine.data_on_device)
     return Bench(params, seed, prepared, images, device, world)
-
-
-def decides(params: Params, seed: int, *inputs: Path) -> dict[str, object]:
-    """What the result of a training depends on, beside the code: its parameters and the contents of its inputs."""
-    training = params.training.model_dump(mode="json", exclude=TRAINING_MACHINE)
-    files = [artifacts.DATA_REPORT, artifacts.SPLITS, artifacts.LABELS, *inputs]
-    return {
-        "seed": seed,
-        "training": training,
-        "views": params.views.model_dump(mode="json"),
-        "inputs": {str(path): sha256_file(path) for path in files},
-    }

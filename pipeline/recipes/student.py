@@ -1,13 +1,17 @@
-"""What each method's student minimises, and its training."""
+"""The recipe of a student: what each method's student minimises, and its training."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
-from models.classifier import Classifier
-from pipeline.distillation.methods import Method, teachers_of
+from models.classifier import Classifier, load_weights, save_weights
+from models.names import Architecture
+from models.networks import build
+from pipeline.distillation.methods import METHODS, Method, teachers_of
 from pipeline.distillation.objective import (
     Distillation,
     DistillationTerms,
@@ -16,32 +20,93 @@ from pipeline.distillation.objective import (
     Supervised,
     Teachers,
 )
+from pipeline.distillation.online import OnlineTeachers
 from pipeline.distillation.reinforced import SelectionPolicy
+from pipeline.distillation.soft_labels import SoftLabels
 from pipeline.distillation.weighting import StochasticWeights
-from pipeline.recipes.bench import Bench, OnEpoch
-from pipeline.training.loop import Fitted, TrainingSet
+from pipeline.params.tree import Params
+from pipeline.recipes.bench import Bench
+from pipeline.recipes.code import fingerprint
+from pipeline.recipes.store import Node, OnEpoch
+from pipeline.recipes.workshop import Workshop, digest_of
+from pipeline.training.loop import TrainingSet
+
+CHECKPOINT_FILES = ("last.safetensors", "selected.safetensors", "smoothed.safetensors")
+HISTORY, PREDICTIONS = "history.csv", "predictions.npz"
 
 
-def train_student(
-    bench: Bench,
-    method: Method,
-    answers: Teachers | None,
-    members: Mapping[str, np.ndarray],
-    *,
-    resume: Path,
-    on_epoch: OnEpoch,
-) -> Fitted:
-    """Train the student of one method.
+@dataclass(frozen=True)
+class Source:
+    """One teacher as a student meets it: the file of its answers, or of its weights where it is asked online."""
 
-    `answers`: those of `teachers_of(method)`, None without teachers; `members`: {architecture: bool (N,)}, which
-    training samples each teacher saw. All students of a seed start from the same weights and see the same batches, so
-    that their comparison is paired.
+    architecture: Architecture
+    path: Path
+    digest: str
+
+
+def student(
+    workshop: Workshop, params: Params, seed: int, run: str, sources: Sequence[Source], *, weights: bool = True
+) -> Node:
+    """Return the node of the student of one training run.
+
+    `sources`: the teachers of `teachers_of(METHODS[run])`; `weights` False keeps answers and curves alone, of which a
+    study has hundreds. All students of a seed start from the same weights and see the same batches, so that their
+    comparison is paired.
     """
-    params = bench.params
-    data = bench.training_set()
-    model = bench.network(params.student.architecture, params.student, "student")
-    objective = _objective(bench, method, model, data, answers, members)
-    return bench.train(model, data, objective, resume=resume, on_epoch=on_epoch, warmup=params.smoothing.warmup)
+    method = METHODS[run]
+    prepared = workshop.data.prepared(params)
+    members = workshop.data.members(params) if method.unseen_only else {}
+    decides = workshop.decides(params, seed) | {
+        "code": fingerprint(__name__),
+        "labels": digest_of(prepared.targets("train")),
+        "method": {"weighting": method.weighting, "unseen_only": method.unseen_only} if method.pool else None,
+        "distillation": _distillation(params, method),
+        "teachers": [source.digest for source in sources],
+        "members": {name: digest_of(member) for name, member in members.items()},
+        "student": params.student.model_dump(mode="json"),
+        "smoothing": params.smoothing.model_dump(mode="json"),
+    }
+
+    def make(folder: Path, on_epoch: OnEpoch) -> None:
+        bench = workshop.bench(params, seed)
+        data = bench.training_set()
+        model = bench.network(params.student.architecture, params.student, "student")
+        objective = _objective(bench, method, model, data, _teachers(bench, sources), members)
+        resume = folder / "resume.pt"
+        fitted = bench.train(model, data, objective, resume=resume, on_epoch=on_epoch, warmup=params.smoothing.warmup)
+        if bench.world.leads:
+            assert fitted.smoothed is not None
+            trained = {"last": fitted.last, "selected": fitted.selected, "smoothed": fitted.smoothed}
+            if weights:
+                for file, values in zip(CHECKPOINT_FILES, trained.values(), strict=True):
+                    save_weights(values, folder / file)
+            bench.write_predictions(model, trained, folder / PREDICTIONS)  # type: ignore[arg-type]
+            fitted.history.write(folder / HISTORY)
+            resume.unlink(missing_ok=True)
+
+    files = (*(CHECKPOINT_FILES if weights else ()), HISTORY, PREDICTIONS)
+    return Node("students", f"student {run}, seed {seed}", decides, files, make)
+
+
+def _distillation(params: Params, method: Method) -> dict[str, Any] | None:
+    """The parameters of distillation that a method reads."""
+    if method.pool is None:
+        return None
+    own = {"reinforced": {"policy_lr"}, "stochastic": {"weighting"}, "uniform": set()}[method.weighting]
+    return params.distillation.model_dump(mode="json", include={"soft_labels", "tau", "alpha", *own})
+
+
+def _teachers(bench: Bench, sources: Sequence[Source]) -> Teachers | None:
+    """The teachers' stored answers, or the teachers themselves."""
+    if not sources:
+        return None
+    if bench.params.distillation.soft_labels == "stored":
+        return SoftLabels([source.path for source in sources], bench.device)
+    classes, stem = len(bench.prepared.classes), bench.params.teachers.stem
+    networks = [build(source.architecture, num_classes=classes, stem=stem) for source in sources]
+    for source, network in zip(sources, networks, strict=True):
+        load_weights(network, source.path)
+    return OnlineTeachers([network.to(bench.device) for network in networks], classes)
 
 
 def _objective(
@@ -52,7 +117,7 @@ def _objective(
     answers: Teachers | None,
     members: Mapping[str, np.ndarray],
 ) -> Objective:
-    """The loss of one method."""
+    """The loss of one method; `members`: {architecture: bool (N,)}, which training samples each teacher saw."""
     params, device, N = bench.params, bench.device, len(data.rows)
     balance = bench.balance(data)
     if answers is None:

@@ -1,20 +1,45 @@
-"""The training of one teacher."""
+"""The recipe of a teacher: a network trained with the plain loss on all training samples, or on a subset of them."""
 
 from pathlib import Path
 
 import numpy as np
 
+from models.classifier import save_weights
 from models.names import Architecture
+from pipeline.common.layout import Pool
 from pipeline.distillation.objective import Supervised
-from pipeline.recipes.bench import Bench, OnEpoch
-from pipeline.training.loop import Fitted
+from pipeline.params.tree import Params
+from pipeline.recipes.code import fingerprint
+from pipeline.recipes.store import Node, OnEpoch
+from pipeline.recipes.workshop import Workshop, digest_of
+
+WEIGHTS, HISTORY, PREDICTIONS = "last.safetensors", "history.csv", "predictions.npz"
 
 
-def train_teacher(
-    bench: Bench, architecture: Architecture, member: np.ndarray | None, *, resume: Path, on_epoch: OnEpoch
-) -> Fitted:
-    """Train a teacher with the plain loss on the training samples where `member`, bool (N,), is True; None: on all."""
-    data = bench.training_set(member)
-    model = bench.network(architecture, bench.params.teachers, f"teacher {architecture}")
-    objective = Supervised(bench.params.task, bench.balance(data))
-    return bench.train(model, data, objective, resume=resume, on_epoch=on_epoch)
+def teacher(workshop: Workshop, params: Params, seed: int, pool: Pool, architecture: Architecture) -> Node:
+    """Return the node of one teacher; one that sees all data is the same in both pools."""
+    prepared = workshop.data.prepared(params)
+    rows = prepared.rows("train")
+    member = workshop.data.members(params)[architecture] if pool == "subset" else np.ones(len(rows), dtype=bool)
+    decides = workshop.decides(params, seed) | {
+        "code": fingerprint(__name__),
+        "labels": digest_of(rows[member], prepared.given[rows[member]]),
+        "architecture": architecture,
+        "network": params.teachers.model_dump(mode="json", exclude={"architectures"}),
+    }
+
+    def make(folder: Path, on_epoch: OnEpoch) -> None:
+        bench = workshop.bench(params, seed)
+        data = bench.training_set(member)
+        model = bench.network(architecture, params.teachers, f"teacher {architecture}")
+        objective = Supervised(params.task, bench.balance(data))
+        resume = folder / "resume.pt"
+        fitted = bench.train(model, data, objective, resume=resume, on_epoch=on_epoch)
+        if bench.world.leads:
+            save_weights(fitted.last, folder / WEIGHTS)
+            bench.write_predictions(model, {"last": fitted.last}, folder / PREDICTIONS)
+            fitted.history.write(folder / HISTORY)
+            resume.unlink(missing_ok=True)
+
+    title = f"teacher {architecture} ({pool}), seed {seed}"
+    return Node("teachers", title, decides, (WEIGHTS, HISTORY, PREDICTIONS), make)

@@ -10,7 +10,7 @@ from pipeline.common.labels import SEPARATOR
 from pipeline.params.tree import NoiseParams, Params
 from pipeline.report.data_plots import group_counts
 from pipeline.report.findings import groups_word, source_name
-from pipeline.report.results import Results, label_flags
+from pipeline.report.results import Results
 from pipeline.report.tables import SPLITS, Row
 
 SHOWN = 20
@@ -86,7 +86,7 @@ def class_counts(results: Results) -> list[Row]:
     Cells: images in train, val, test and all, share of all, groups in train, val and test, given in train.
     """
     samples = results.samples
-    flags, given = (label_flags(samples[column], results.classes) for column in ("published", "given"))
+    flags, given = results.published, results.given
     names = list(results.classes)
     if results.params.task == "multilabel":
         flags, given = (np.column_stack([found, ~found.any(axis=1)]) for found in (flags, given))

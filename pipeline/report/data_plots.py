@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from pipeline.report import heatmap, style
 from pipeline.report.findings import groups_word
-from pipeline.report.results import Results, label_flags
+from pipeline.report.results import Results
 
 PER_CLASS = 8
 PITCH = 1.5  # from row to row of the contact sheet, in tiles: name, image, two lines of text
@@ -110,7 +110,7 @@ def sheet(results: Results) -> dict[str, list[int]]:
     samples = results.samples
     train = (samples["split"] == "train").to_numpy(dtype=bool)
     changed = (samples["given"] != samples["published"]).to_numpy(dtype=bool)
-    flags = label_flags(samples["published"], results.classes)
+    flags = results.published
     found = {name: sheet_rows(train & flags[:, c], changed) for c, name in enumerate(results.classes)}
     if results.params.task == "multilabel":
         found["no finding"] = sheet_rows(train & ~flags.any(axis=1), changed)

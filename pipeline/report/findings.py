@@ -6,13 +6,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.distillation.methods import ROSKD, TITLES
-from pipeline.params.tree import Params, Task
+from models.names import Task
+from pipeline.distillation.methods import METHODS, SUBJECT
+from pipeline.params.tree import Params
 from pipeline.report.results import Results
 
 COLUMNS = {"precision_macro": "Precision", "recall_macro": "Recall", "f1_macro": "F1", "auroc_macro": "AUROC"}
 """The columns of the main table that are compared; expected calibration error stands beside them."""
 
+SIGNIFICANCE = 0.05
+"""A difference is shown where its p-value after Holm's correction is below this."""
 TABLE_COLUMNS = COLUMNS | {"ece": "ECE"}
 
 PAPER_TABLES = Path(__file__).with_name("paper_tables.csv")
@@ -35,19 +38,22 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """`higher`, `lower` (the interval excludes 0), `not shown`, or `untested`: no interval."""
-        if not np.isfinite([self.low, self.high]).all():
+        """`higher` or `lower`: the interval excludes 0 and p after Holm is below 0.05; else `not shown`.
+
+        `untested` where there is no interval or no p-value.
+        """
+        if not np.isfinite([self.low, self.high, self.p_holm]).all():
             return "untested"
-        if self.low > 0:
-            return "higher"
-        return "lower" if self.high < 0 else "not shown"
+        if self.p_holm >= SIGNIFICANCE or self.low <= 0 <= self.high:
+            return "not shown"
+        return "higher" if self.low > 0 else "lower"
 
     @property
     def text(self) -> str:
         """The difference with its interval if there is one, as `+0.021 [-0.004, +0.046]`."""
         if not np.isfinite(self.value):
             return "undefined"
-        if self.verdict == "untested":
+        if not np.isfinite([self.low, self.high]).all():
             return signed(self.value)
         return f"{signed(self.value)} [{signed(self.low)}, {signed(self.high)}]"
 
@@ -154,15 +160,15 @@ def resampling_sentence(results: Results) -> str:
     )
     return (
         f"Differences are RoS-KD minus the method; 95 % intervals from a paired bootstrap over {row['n_groups']} test "
-        f"{groups_word(results.params)} ({scope}). Higher or lower: the interval excludes 0, otherwise a "
-        f"difference is not shown. Intervals are not corrected for the number of comparisons; the p-values in "
-        f"comparisons.csv and index.html are, after Holm, within the family of {family_size(results)} comparisons."
+        f"{groups_word(results.params)} ({scope}). Higher or lower: the interval excludes 0 and the p-value, corrected "
+        f"after Holm for the family of {family_size(results)} comparisons, is below {SIGNIFICANCE:g}; otherwise a "
+        f"difference is not shown. Intervals are not corrected."
     )
 
 
 def family_size(results: Results) -> int:
     """Return with how many methods RoS-KD was compared: the family that its p-values are corrected in."""
-    return int(results.compared.loc[results.compared["method_a"] == ROSKD, "method_b"].nunique())
+    return int(results.compared.loc[results.compared["method_a"] == SUBJECT, "method_b"].nunique())
 
 
 def rank_sentence(results: Results, metric: str) -> str:
@@ -172,19 +178,19 @@ def rank_sentence(results: Results, metric: str) -> str:
     if not scores:
         return f"{COLUMNS[metric]} is undefined for every method."
     best = max(scores, key=lambda method: scores[method])
-    sentence = f"Highest {COLUMNS[metric]}: {TITLES[best]}, {scores[best]:.3f}"
-    if ROSKD not in scores:
+    sentence = f"Highest {COLUMNS[metric]}: {METHODS[best].title}, {scores[best]:.3f}"
+    if SUBJECT not in scores:
         return f"{sentence}; RoS-KD was not measured."
-    if best == ROSKD:
+    if best == SUBJECT:
         return f"{sentence}."
-    rank = 1 + sum(value > scores[ROSKD] for value in scores.values())
-    return f"{sentence}; RoS-KD has {scores[ROSKD]:.3f}, place {rank} of {len(scores)}."
+    rank = 1 + sum(value > scores[SUBJECT] for value in scores.values())
+    return f"{sentence}; RoS-KD has {scores[SUBJECT]:.3f}, place {rank} of {len(scores)}."
 
 
 def verdict_sentence(results: Results, metric: str) -> str:
     """Return for how many methods RoS-KD is shown to be higher, lower, or neither."""
-    others = [method for method in results.methods if method != ROSKD]
-    found = [difference(results, ROSKD, method, metric) for method in others]
+    others = [method for method in results.methods if method != SUBJECT]
+    found = [difference(results, SUBJECT, method, metric) for method in others]
     verdicts = [one.verdict for one in found if one]
     shown = {name: verdicts.count(name) for name in ("higher", "lower")}
     return (

@@ -9,22 +9,19 @@ import jinja2
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from pipeline.common import layout as artifacts
 from pipeline.common.files import atomic, write_text
-from pipeline.distillation.methods import ROSKD
+from pipeline.common.layout import Layout
+from pipeline.distillation.methods import PLAIN, SUBJECT
 from pipeline.params.tree import Params
 from pipeline.report import data_card, data_plots, findings, heatmap, plots, style, tables
-from pipeline.report.results import Results, load, located
+from pipeline.report.results import Results, load
 from pipeline.report.terminal import terminal_table
-
-PAGES = {artifacts.REPORT: "page.html.j2", artifacts.DATA_CARD: "data_card.html.j2"}
-"""Each page and its template; the data card also is a section of the report."""
 
 FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "bars": plots.bars,
     "differences": plots.differences,
     "class_auroc": plots.class_auroc,
-    "confusion": lambda results: plots.confusion(results, ("baseline_1", ROSKD)),
+    "confusion": lambda results: plots.confusion(results, (PLAIN, SUBJECT)),
     "student_curves": plots.student_curves,
     "teacher_curves": plots.teacher_curves,
     "group_sizes": data_plots.group_sizes,
@@ -43,19 +40,20 @@ class Embedded:
     width: int
 
 
-def build(params: Params, root: Path = artifacts.ROOT) -> None:
-    """Write report/index.html, report/data_card.html, report/table.txt and report/figures/*.png under `root`.
+def build(params: Params, layout: Layout) -> None:
+    """Write report/index.html, report/data_card.html, report/table.txt and report/figures/*.png.
 
-    `root` stands for artifacts/. Raises UserError where the metrics, the data report, the splits, the labels or the
+    Raises UserError where the metrics, the data report, the splits, the labels or the
     noise report are missing; whatever else is missing is left out of the pages.
     """
-    results = load(params, root)
+    results = load(params, layout)
     with mpl.rc_context(style.RC):
         drawn = {name: figure for name, draw in FIGURES.items() if (figure := draw(results)) is not None}
-        embedded = embed(drawn, located(root, artifacts.REPORT).parent / "figures")
-    write_text(located(root, artifacts.TABLE), terminal_table(results))
-    for path, template in PAGES.items():
-        write_text(located(root, path), render(results, embedded, template))
+        embedded = embed(drawn, layout.figures)
+    write_text(layout.table, terminal_table(results))
+    pages = {layout.report: "page.html.j2", layout.data_card: "data_card.html.j2"}
+    for path, template in pages.items():
+        write_text(path, render(results, embedded, template))
 
 
 def embed(figures: Mapping[str, Figure], folder: Path) -> dict[str, Embedded]:

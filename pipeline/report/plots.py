@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.common.labels import indicator
-from pipeline.distillation.methods import ROSKD, TITLES, reported_checkpoint
+from pipeline.distillation.methods import METHODS, SUBJECT, ordered
 from pipeline.report import heatmap, style
 from pipeline.report.findings import COLUMNS, difference, number
-from pipeline.report.results import Results, label_flags, over_seeds
+from pipeline.report.results import Results, over_seeds
 
 COMPARED = ("f1_macro", "auroc_macro")
 LABELS = {"f1_macro": "macro F1", "auroc_macro": "macro AUROC", "loss": "supervised loss in nats"}
@@ -46,29 +46,29 @@ def bars(results: Results) -> Figure:
 
 def _interval(results: Results, method: str, metric: str) -> tuple[float, float]:
     table = results.intervals
-    keys = (table["method"] == method) & (table["checkpoint"] == reported_checkpoint(method))
+    keys = (table["method"] == method) & (table["checkpoint"] == METHODS[method].checkpoint)
     rows = table.loc[keys & (table["metric"] == metric)].to_dict("records")
     return (float(rows[0]["low"]), float(rows[0]["high"])) if rows else (np.nan, np.nan)
 
 
 def _method_axis(panel: Axes, methods: Sequence[str]) -> None:
-    panel.set_yticks(range(len(methods)), [TITLES[method] for method in methods])
+    panel.set_yticks(range(len(methods)), [METHODS[method].title for method in methods])
     panel.set_ylim(len(methods) - 0.5, -0.5)
     for label, method in zip(panel.get_yticklabels(), methods, strict=True):
-        label.set_fontweight("bold" if method == ROSKD else "normal")
+        label.set_fontweight("bold" if method == SUBJECT else "normal")
 
 
 def differences(results: Results) -> Figure | None:
-    """RoS-KD minus every other method with 95 % intervals, hollow where it holds 0; None with nothing to compare."""
-    others = [method for method in results.methods if method != ROSKD]
-    if not others or ROSKD not in results.methods:
+    """RoS-KD minus every other method with 95 % intervals, hollow where none is shown; None with nothing to compare."""
+    others = [method for method in results.methods if method != SUBJECT]
+    if not others or SUBJECT not in results.methods:
         return None
     figure = style.new_figure(0.32 * len(others) + 1.1)
     panels = figure.subplots(1, len(COMPARED), sharey=True)
     for panel, metric in zip(panels, COMPARED, strict=True):
         panel.axvline(0, color=style.INK, linewidth=1)
         for row, method in enumerate(others):
-            found = difference(results, ROSKD, method, metric)
+            found = difference(results, SUBJECT, method, metric)
             if found is None or not np.isfinite(found.value):
                 continue
             colour = style.METHOD_COLOURS[method]
@@ -93,11 +93,11 @@ def class_auroc(results: Results) -> Figure:
     panel = figure.subplots()
     shifts = np.linspace(-0.3, 0.3, len(methods)) if len(methods) > 1 else np.zeros(1)
     for method, shift in zip(methods, shifts, strict=True):
-        keys = [(method, reported_checkpoint(method), name) for name in results.classes]
+        keys = [(method, METHODS[method].checkpoint, name) for name in results.classes]
         values = [figures[key].mean if key in figures else np.nan for key in keys]
         panel.plot(
-            values, np.arange(len(keys)) + shift, linestyle="", marker="D" if method == ROSKD else "o", markersize=5.5,
-            color=style.METHOD_COLOURS[method], label=TITLES[method],
+            values, np.arange(len(keys)) + shift, linestyle="", markersize=5.5, label=METHODS[method].title,
+            marker="D" if method == SUBJECT else "o", color=style.METHOD_COLOURS[method],
         )  # fmt: skip
     for border in range(1, len(results.classes)):
         panel.axhline(border - 0.5, color="#E4E7EB", linewidth=0.8)
@@ -115,8 +115,8 @@ def class_auroc(results: Results) -> Figure:
 
 def positives_in_test(results: Results) -> list[int]:
     """Return how many test images each class has, by the published labels."""
-    published = results.samples.loc[results.samples["split"] == "test", "published"]
-    return label_flags(published, results.classes).sum(axis=0).tolist()
+    test = (results.samples["split"] == "test").to_numpy(dtype=bool)
+    return results.published[test].sum(axis=0).tolist()
 
 
 def confusion(results: Results, methods: Sequence[str]) -> Figure | None:
@@ -135,7 +135,7 @@ def confusion(results: Results, methods: Sequence[str]) -> Figure | None:
     for panel, (method, (counts, totals)) in zip(panels, matrices.items(), strict=True):
         heatmap.draw(panel, counts, totals, [heatmap.short(name) for name in names], names)
         panel.set_xlabel("predicted label")
-        panel.set_title(TITLES[method])
+        panel.set_title(METHODS[method].title)
     panels[0].set_ylabel("published label")
     return figure
 
@@ -160,7 +160,7 @@ def _called(results: Results, method: str, seed: int, logits: np.ndarray) -> np.
         return indicator(logits.argmax(axis=1), logits.shape[1])
     table = results.students
     rows = table.loc[
-        (table["method"] == method) & (table["checkpoint"] == reported_checkpoint(method)) & (table["split"] == "test")
+        (table["method"] == method) & (table["checkpoint"] == METHODS[method].checkpoint) & (table["split"] == "test")
         & (table["metric"] == "threshold") & (table["seed"].astype(int) == seed)
     ]  # fmt: skip
     tuned = dict(zip(rows["class"], rows["value"], strict=True))
@@ -176,10 +176,10 @@ def student_curves(results: Results) -> Figure | None:
     figure = style.new_figure(4.2)
     panels = figure.subplots(1, len(COMPARED))
     for panel, metric in zip(panels, COMPARED, strict=True):
-        for method in [name for name in TITLES if name in set(curves["method"])]:
+        for method in ordered(curves["method"]):
             rows = curves.loc[(curves["method"] == method) & (curves["metric"] == metric)]
             line = style.METHOD_LINES.get(method, "-")
-            _curve(panel, rows, style.METHOD_COLOURS[method], TITLES[method], line)
+            _curve(panel, rows, style.METHOD_COLOURS[method], METHODS[method].title, line)
         _epoch_axis(panel, metric)
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return figure

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, NullFormatter
 from optuna.trial import TrialState
 
-from pipeline.distillation.methods import ROSKD, reported_checkpoint, title_of
+from pipeline.distillation.methods import METHODS
 from pipeline.report import style
 
 METRICS = {"f1_macro": "macro F1", "auroc_macro": "macro AUROC"}
@@ -24,7 +24,8 @@ LOG_FROM = 20
 
 def main_rows(summary: pd.DataFrame) -> pd.DataFrame:
     """Return the rows that methods stand for: the last epoch, RoS-KD's smoothed weights."""
-    return summary.loc[summary["checkpoint"] == summary["method"].map(reported_checkpoint)]
+    own = summary["method"].map({name: method.checkpoint for name, method in METHODS.items()})
+    return summary.loc[summary["checkpoint"] == own]
 
 
 def varied(summary: pd.DataFrame, factors: Sequence[str]) -> list[str]:
@@ -82,7 +83,7 @@ def _curves(panel: Axes, rows: pd.DataFrame, factor: str) -> None:
         y, low, high = (own[name].to_numpy(dtype=float)[order] for name in ("value", "low", "high"))
         panel.errorbar(
             x[order], y, yerr=[np.maximum(y - low, 0), np.maximum(high - y, 0)], marker="o", markersize=4,
-            linewidth=1.5, elinewidth=0.9, capsize=2, color=style.METHOD_COLOURS[method], label=title_of(method),
+            linewidth=1.5, elinewidth=0.9, capsize=2, color=style.METHOD_COLOURS[method], label=METHODS[method].title,
             linestyle=style.METHOD_LINES.get(method, "-") if numeric else "",
         )  # fmt: skip
     if logarithmic:
@@ -94,7 +95,7 @@ def _curves(panel: Axes, rows: pd.DataFrame, factor: str) -> None:
 
 def _ingredients_figure(summary: pd.DataFrame) -> Figure:
     """Bars of one cell: every method with the weights of the last epoch, and with the smoothed ones."""
-    methods = [method for method in dict.fromkeys(summary["method"]) if method != ROSKD]
+    methods = [name for name in dict.fromkeys(summary["method"]) if METHODS[name].run == name]
     figure = style.new_figure(0.5 * len(methods) + 1.4)
     panels = figure.subplots(1, len(METRICS), sharey=True)
     for panel, metric in zip(panels, METRICS, strict=True):
@@ -111,7 +112,7 @@ def _ingredients_figure(summary: pd.DataFrame) -> Figure:
                 )  # fmt: skip
         panel.set_xlabel(f"{METRICS[metric]} on the test split, with 95 % interval")
         panel.grid(axis="x")
-    panels[0].set_yticks(range(len(methods)), [title_of(method) for method in methods])
+    panels[0].set_yticks(range(len(methods)), [METHODS[method].title for method in methods])
     panels[0].set_ylim(len(methods) - 0.5, -0.5)
     return figure
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pipeline.distillation.methods import INGREDIENTS, ROSKD, TITLES
-from pipeline.params.tree import Task, flatten
+from models.names import Task
+from pipeline.distillation.methods import INGREDIENTS, METHODS, SUBJECT
+from pipeline.params.tree import flatten
 from pipeline.report.findings import (
     COLUMNS,
     TABLE_COLUMNS,
@@ -47,7 +48,7 @@ def main(results: Results) -> list[Row]:
         cells = [number(*results.figure(method, metric)) for metric in TABLE_COLUMNS]
         bold = {i for i, metric in enumerate(TABLE_COLUMNS) if _is_best(means[metric], method, metric == "ece")}
         cells += [number(value) for value in paper.get(method, (np.nan,) * 3)]
-        rows.append(Row(TITLES[method], cells, bold, "ours" if method == ROSKD else ""))
+        rows.append(Row(METHODS[method].title, cells, bold, "ours" if method == SUBJECT else ""))
     return rows
 
 
@@ -61,10 +62,10 @@ def differences(results: Results) -> list[Row]:
     """RoS-KD minus every other method: for each metric the difference, a verdict and the corrected p-value."""
     rows = []
     for method in results.methods:
-        found = [difference(results, ROSKD, method, metric) for metric in COMPARED]
-        if method != ROSKD and any(found):
+        found = [difference(results, SUBJECT, method, metric) for metric in COMPARED]
+        if method != SUBJECT and any(found):
             cells = [text for one in found for text in (_shown(one) if one else ("", "", ""))]
-            rows.append(Row(TITLES[method], cells))
+            rows.append(Row(METHODS[method].title, cells))
     return rows
 
 
@@ -72,8 +73,10 @@ def ingredients(results: Results) -> list[Row]:
     """The share of each ingredient: the method that has it minus the one that lacks it and is the same in all else."""
     rows = []
     for one in INGREDIENTS:
+        if not {one.method, one.without} & set(results.methods):
+            continue
         found = [difference(results, one.method, one.without, metric) for metric in COMPARED]
-        cells = [f"{TITLES[one.method]} minus {TITLES[one.without]}"]
+        cells = [f"{METHODS[one.method].title} minus {METHODS[one.without].title}"]
         cells += [text for d in found for text in (_shown(d) if d else ("not measured", "", ""))]
         rows.append(Row(one.title, cells))
     return rows
@@ -87,7 +90,7 @@ def further(results: Results) -> list[Row]:
     """One row per method: the figures of `FURTHER`."""
     metrics = FURTHER[results.params.task]
     return [
-        Row(TITLES[method], [number(*results.figure(method, metric)) for metric in metrics])
+        Row(METHODS[method].title, [number(*results.figure(method, metric)) for metric in metrics])
         for method in results.methods
     ]
 
@@ -99,9 +102,9 @@ def checkpoints(results: Results) -> list[Row]:
     for method in results.methods:
         for checkpoint, title in CHECKPOINTS.items():
             keys = [(method, checkpoint, metric) for metric in TABLE_COLUMNS]
-            if method != ROSKD and any(key in summary for key in keys):
+            if METHODS[method].run == method and any(key in summary for key in keys):
                 cells = [number(*summary[key]) if key in summary else "" for key in keys]
-                rows.append(Row(TITLES[method] if checkpoint == "last" else "", [title, *cells]))
+                rows.append(Row(METHODS[method].title if checkpoint == "last" else "", [title, *cells]))
     return rows
 
 

@@ -4,7 +4,7 @@ import textwrap
 
 import numpy as np
 
-from pipeline.distillation.methods import ROSKD, TITLES
+from pipeline.distillation.methods import METHODS, SUBJECT
 from pipeline.report import findings
 from pipeline.report.results import Results
 
@@ -41,7 +41,7 @@ def _row(results: Results, method: str) -> list[str]:
     numbers = [findings.number(*results.figure(method, metric), separator="±") for metric in findings.TABLE_COLUMNS]
     numbers += [findings.number(value) for value in paper]
     several = len(results.seeds) > 1
-    return [TITLES[method], *(text.replace("0.", ".") if several else text for text in numbers)]
+    return [METHODS[method].title, *(text.replace("0.", ".") if several else text for text in numbers)]
 
 
 def _align(row: list[str], widths: list[int]) -> str:
@@ -51,13 +51,13 @@ def _align(row: list[str], widths: list[int]) -> str:
 
 def _differences(results: Results) -> list[str]:
     """One line for each method that RoS-KD is compared with."""
-    if ROSKD not in results.methods:
+    if SUBJECT not in results.methods:
         return ["RoS-KD was not measured."]
     rows = [["RoS-KD minus", "F1", "", "AUROC", ""]]
     for method in results.methods:
-        found = [findings.difference(results, ROSKD, method, metric) for metric in ("f1_macro", "auroc_macro")]
-        if method != ROSKD and any(found):
+        found = [findings.difference(results, SUBJECT, method, metric) for metric in ("f1_macro", "auroc_macro")]
+        if method != SUBJECT and any(found):
             cells = [text for one in found for text in ((one.text, one.verdict) if one else ("", ""))]
-            rows.append([TITLES[method], *cells])
+            rows.append([METHODS[method].title, *cells])
     widths = [max(len(row[i]) for row in rows) for i in range(5)]
     return [GAP.join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -3,7 +3,7 @@
 Several machines share the project's folder. Each gets torchrun's own settings from the environment, PET_NNODES (how
 many machines), PET_RDZV_ENDPOINT (host:port of the first) and, where there are more than two, PET_NODE_RANK. The first
 runs `dvc repro`, and process 0 is on it; every other runs `python -m pipeline.stages join`, which takes part in
-whatever stage the first one announces in artifacts/resume/.
+whatever stage the first one announces in artifacts/launch.json.
 """
 
 import json
@@ -14,11 +14,9 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from pipeline.common import layout as artifacts
 from pipeline.common.errors import UserError
 from pipeline.common.files import write_json
 
-ANNOUNCEMENT = artifacts.RESUME / "launch.json"
 ADDRESSES = (
     "set PET_NNODES (number of machines, 2 or more) and PET_RDZV_ENDPOINT (host:port of the first one) in the "
     "environment of every machine"
@@ -32,38 +30,40 @@ def under_torchrun() -> bool:
     return "TORCHELASTIC_RUN_ID" in os.environ
 
 
-def torchrun(arguments: list[str], processes: int | None) -> None:
+def torchrun(arguments: list[str], processes: int | None, announcement: Path) -> None:
     """Run `python -m pipeline.stages` with `arguments` in `processes` processes on each machine (None: one per GPU).
+
+    `announcement`: the file in which further machines find the stage.
 
     Raises UserError with the message of the process that failed first, once all have ended.
     """
     job = {"id": uuid.uuid4().hex, "arguments": arguments}
     alone = _nodes() == 1
     if not alone:
-        write_json(ANNOUNCEMENT, job)
+        write_json(announcement, job)
     try:
         _run(job, processes, 0)
     finally:
         if not alone:
-            ANNOUNCEMENT.unlink(missing_ok=True)
+            announcement.unlink(missing_ok=True)
 
 
-def join(processes: int | None) -> None:
+def join(processes: int | None, announcement: Path) -> None:
     """Take part, as a further machine, in every stage that the first one announces; ends with Ctrl-C or SIGTERM."""
     if _nodes() == 1:
         raise UserError(f"join: {ADDRESSES}")
     node = int(os.environ.get("PET_NODE_RANK", "1"))
     done = None
-    print(f"join: waiting for stages announced in {ANNOUNCEMENT}", flush=True)
+    print(f"join: waiting for stages announced in {announcement}", flush=True)
     while True:
-        job = _announced(ANNOUNCEMENT)
+        job = _announced(announcement)
         if job is None or job["id"] == done:
             time.sleep(POLL)
             continue
         print(f"join: {' '.join(job['arguments'])}", flush=True)
         try:
             _run(job, processes, node)
-        except UserError as error:  # the first machine tells it, too, and ends; this one waits for its next try
+        except UserError as error:  # the first machine reports it too, and ends; this one waits for its next try
             print(f"join: {error}", file=sys.stderr, flush=True)
         done = job["id"]
 
@@ -76,12 +76,12 @@ def _announced(path: Path) -> dict[str, Any] | None:
 
 
 def _nodes() -> int:
-    told = os.environ.get("PET_NNODES", "1")
-    if not told.isdecimal() or int(told) < 1:
-        raise UserError(f"PET_NNODES is {told!r} in the environment; it is the number of machines, 1 or more")
-    if int(told) > 1 and "PET_RDZV_ENDPOINT" not in os.environ:
-        raise UserError(f"PET_NNODES is {told}: {ADDRESSES}")
-    return int(told)
+    given = os.environ.get("PET_NNODES", "1")
+    if not given.isdecimal() or int(given) < 1:
+        raise UserError(f"PET_NNODES is {given!r} in the environment; it is the number of machines, 1 or more")
+    if int(given) > 1 and "PET_RDZV_ENDPOINT" not in os.environ:
+        raise UserError(f"PET_NNODES is {given}: {ADDRESSES}")
+    return int(given)
 
 
 def _run(job: dict[str, Any], processes: int | None, node: int) -> None:
@@ -105,24 +105,24 @@ def _run(job: dict[str, Any], processes: int | None, node: int) -> None:
     try:
         elastic_launch(config, sys.executable)("-m", "pipeline.stages", *job["arguments"])
     except ChildFailedError as error:
-        raise UserError(_told(error)) from None
+        raise UserError(_reason(error)) from None
 
 
-def _told(error: Any) -> str:
+def _reason(error: Any) -> str:
     """The first failure in words: a process's own message, or how it died."""
     rank, failure = error.get_first_failure()
     if failure.error_file_data.get("user_error"):
         return failure.message
     died = f"of signal {failure.signal_name()}" if failure.exitcode < 0 else f"with exit status {failure.exitcode}"
     return (
-        f"process {rank} of the stage died {died}; the others were ended. What it said stands above, if it could say "
-        "anything (SIGKILL often means that the machine ran out of memory). The next run continues from the last epoch "
+        f"process {rank} of the stage died {died}; the others were ended. Its own output is above, if it could write "
+        "any (SIGKILL often means that the machine ran out of memory). The next run continues from the last epoch "
         "that was saved"
     )
 
 
 def report_failure(message: str) -> None:
-    """Leave a user's mistake for the launcher, which tells it once for all processes."""
+    """Leave a user's mistake for the launcher, which prints it once for all processes."""
     path = os.environ.get("TORCHELASTIC_ERROR_FILE")
     if path is not None:
         content = {"message": message, "timestamp": int(time.time()), "user_error": True}

@@ -1,7 +1,8 @@
-"""What a training says while it runs: a bar on a terminal, plain lines elsewhere."""
+"""What long work shows while it runs: a bar on a terminal, plain lines elsewhere."""
 
 import sys
 import time
+from typing import Self
 
 from tqdm import tqdm
 
@@ -10,22 +11,48 @@ PLAIN_LINE_EVERY = 10.0
 
 
 class Progress:
-    """Reports epochs of one training; `on_epoch` fits training.loop.Plan."""
+    """Counts work done; the bar appears with the first of it, since its thread must not be there when workers fork."""
+
+    def __init__(self, title: str, total: int, unit: str) -> None:
+        self._title, self._total, self._unit, self._done = title, total, unit, 0
+        self._started = self._last = time.monotonic()
+        self._bar: tqdm | None = None
+
+    def advance(self, done: int, note: str = "", *, always: bool = False) -> None:
+        """Count `done` more; `note` is shown beside the count. `always` prints a plain line however soon it comes."""
+        self._done += done
+        now = time.monotonic()
+        if sys.stderr.isatty():
+            self._bar = self._bar or tqdm(total=self._total, desc=self._title, unit=self._unit)
+            self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(done)
+        elif always or now - self._last > PLAIN_LINE_EVERY:
+            counted = f"{self._done:,} of {self._total:,} {self._unit}s"
+            print(
+                ", ".join(filter(None, [f"{self._title}: {counted}", note, f"{now - self._started:.0f} s"])), flush=True
+            )
+            self._last = now
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        if self._bar is not None:
+            self._bar.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Epochs(Progress):
+    """The epochs of one training."""
 
     def __init__(self, title: str, epochs: int, primary: str) -> None:
-        self._title, self._epochs, self._primary = title, epochs, primary
-        self._started = self._last = time.monotonic()
-        self._bar = tqdm(total=epochs, desc=title, unit="epoch", leave=True) if sys.stderr.isatty() else None
+        super().__init__(title, epochs, "epoch")
+        self._primary = primary
 
-    def on_epoch(self, epoch: int, metrics: dict[str, float]) -> None:
-        """Report the end of epoch `epoch` (from 1)."""
+    def report(self, epoch: int, metrics: dict[str, float]) -> None:
+        """Report the end of epoch `epoch` (from 1), which may be further than the next."""
         figures = f"loss {metrics['train/loss']:.3f}, val {self._primary} {metrics[f'val/{self._primary}']:.3f}"
-        now = time.monotonic()
-        if self._bar is not None:
-            self._bar.set_postfix_str(figures, refresh=False)
-            self._bar.update(epoch - self._bar.n)
-        elif epoch == self._epochs or now - self._last > PLAIN_LINE_EVERY:
-            print(f"{self._title}: epoch {epoch}/{self._epochs}, {figures}, {now - self._started:.0f} s", flush=True)
-            self._last = now
-        if epoch == self._epochs and self._bar is not None:
-            self._bar.close()
+        self.advance(epoch - self._done, figures, always=epoch == self._total)

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.common.layout import Layout
 from pipeline.params.file import load
 from pipeline.runtime import launch
 from pipeline.runtime.command_line import run_plainly
@@ -18,7 +19,7 @@ Port = Annotated[int, typer.Option(help="port on this machine", min=1, max=65535
 
 
 def _run(module: str, /, **arguments: object) -> None:
-    run_stage(module, load(), arguments)
+    run_stage(module, load(), Layout(), arguments)
 
 
 @app.command()
@@ -27,13 +28,19 @@ def preset(
     data: Annotated[str | None, typer.Option(help="folder of the data, becomes data.path")] = None,
 ) -> None:
     """Lay a preset over params.yaml and check parameters and data."""
-    importlib.import_module("pipeline.stages.preset").run(name, data)
+    importlib.import_module("pipeline.stages.preset").run(name, data, Layout())
 
 
 @app.command()
 def check() -> None:
     """Check params.yaml and everything it names."""
     _run("check")
+
+
+@app.command()
+def code() -> None:
+    """Write a fingerprint of the code behind each stage."""
+    _run("code")
 
 
 @app.command()
@@ -73,11 +80,9 @@ def soft_labels(seed: Seed, pool: Pool) -> None:
 
 
 @app.command()
-def student(
-    seed: Seed, stage: Annotated[str, typer.Option(help="student_plain, student_full or student_subset")]
-) -> None:
-    """Train the students of one stage."""
-    _run("student", seed=seed, stage=stage)
+def student(seed: Seed, group: Annotated[str, typer.Option(help="plain (no teachers), full or subset")]) -> None:
+    """Train the students of one group."""
+    _run("student", seed=seed, group=group)
 
 
 @app.command()
@@ -88,7 +93,7 @@ def evaluate() -> None:
 
 @app.command()
 def export() -> None:
-    """Export RoS-KD's student to ONNX."""
+    """Export the served method's student to ONNX."""
     _run("export")
 
 
@@ -115,7 +120,7 @@ def all_stages(
 @app.command()
 def join() -> None:
     """Take part, as a further machine, in the stages that the first machine's dvc repro runs under torchrun."""
-    launch.join(load().training.processes)
+    launch.join(load().machine.processes, Layout().launch)
 
 
 @app.command()
@@ -138,12 +143,12 @@ def serve(
 
 
 def main() -> None:
-    """Run a command; a user's mistake is told in plain words, with exit status 2."""
-    run_plainly(app, _tell)
+    """Run a command; a user's mistake is printed without a traceback, with exit status 2."""
+    run_plainly(app, _report)
 
 
-def _tell(message: str) -> None:
-    """Say what is wrong; one of several processes leaves it to the launcher, which says it once."""
+def _report(message: str) -> None:
+    """Print what is wrong; one of several processes leaves that to the launcher, which prints it once."""
     if launch.under_torchrun():
         launch.report_failure(message)
     else:

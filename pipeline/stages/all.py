@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from pipeline.common.errors import UserError
+from pipeline.common.layout import POOLS, Layout
 from pipeline.params.tree import Params
 from pipeline.stages.run import run_stage
 
@@ -12,19 +13,19 @@ Call = tuple[str, str, dict[str, object]]
 
 def calls(params: Params) -> Iterator[Call]:
     """Yield every stage in an order that respects dvc.yaml."""
-    for name in ("check", "prepare", "split", "noise", "subsets"):
+    for name in ("check", "code", "prepare", "split", "noise", "subsets"):
         yield name, name, {}
     for seed in params.seeds:
-        yield "student_plain", "student", {"seed": seed, "stage": "student_plain"}
-        for pool in ("full", "subset"):
+        yield "student_plain", "student", {"seed": seed, "group": "plain"}
+        for pool in POOLS:
             yield f"teacher_{pool}", "teacher", {"seed": seed, "pool": pool}
             yield f"soft_labels_{pool}", "soft_labels", {"seed": seed, "pool": pool}
-            yield f"student_{pool}", "student", {"seed": seed, "stage": f"student_{pool}"}
+            yield f"student_{pool}", "student", {"seed": seed, "group": pool}
     for name in ("evaluate", "export", "report", "track"):
         yield name, name, {}
 
 
-def run(params: Params, start_at: str | None = None) -> None:
+def run(params: Params, layout: Layout, start_at: str | None = None) -> None:
     """Run all stages, or those from the first one named `start_at` on. Raises UserError for an unknown name."""
     planned = list(calls(params))
     names = [name for name, _, _ in planned]
@@ -33,4 +34,4 @@ def run(params: Params, start_at: str | None = None) -> None:
     first = 0 if start_at is None else names.index(start_at)
     for name, module, arguments in planned[first:]:
         print(" ".join([f"[{name}]", *(f"{key}={value}" for key, value in arguments.items())]), flush=True)
-        run_stage(module, params, arguments)
+        run_stage(module, params, layout, arguments)

@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from pipeline.common import layout as artifacts
 from pipeline.common.errors import UserError
 from pipeline.common.files import write_text
 from pipeline.common.labels import encode
+from pipeline.common.layout import Layout
 from pipeline.common.tables import read_csv
 from pipeline.data import splits
 from pipeline.data.corrections import correct, read_corrections
@@ -20,27 +20,28 @@ from pipeline.params.tree import NoiseParams, Params
 BUILT_IN_MATRIX = "presets/noise/lesion_confusion.csv"
 
 
-def run(params: Params) -> None:
+def run(params: Params, layout: Layout) -> None:
     """Validate parameters (already typed), paths, tables, splits, noise and corrections; write a constant file.
 
     The file never changes, so that a passed check makes no other stage run again. Raises UserError.
     """
-    inspect(params)
-    write_text(artifacts.CHECKED, "params.yaml and the data it names are in order\n")
+    inspect(params, layout)
+    write_text(layout.checked, "params.yaml and the data it names are in order\n")
 
 
-def inspect(params: Params) -> pd.DataFrame:
+def inspect(params: Params, layout: Layout) -> pd.DataFrame:
     """Do the checks and return the samples per split and class; writes nothing."""
-    if params.training.device == "cuda":
+    if params.machine.device == "cuda":
         from pipeline.training.device import pick_device  # importing torch takes seconds
 
-        pick_device(params.training.device)
+        pick_device(params.machine.device)
     _require_matrix_file(params.noise)
     source = open_source(params)
     targets = encode(source.samples["label"], source.classes, params.task, origin=f"data.path {params.data.path}")
     split = splits.assign(source.samples, targets, source.classes, params.split)
     nominal(params.noise, source.classes)
-    _check_corrections(params, source.classes, source.samples["sample_id"].to_numpy(dtype=str), targets, split)
+    ids = source.samples["sample_id"].to_numpy(dtype=str)
+    _check_corrections(params, layout, source.classes, ids, targets, split)
     return splits.counts(split, targets, source.classes, source.samples["group_id"])
 
 
@@ -55,16 +56,21 @@ def _require_matrix_file(params: NoiseParams) -> None:
 
 
 def _check_corrections(
-    params: Params, classes: Sequence[str], sample_ids: np.ndarray, targets: np.ndarray, split: np.ndarray
+    params: Params,
+    layout: Layout,
+    classes: Sequence[str],
+    sample_ids: np.ndarray,
+    targets: np.ndarray,
+    split: np.ndarray,
 ) -> None:
     """Check ids and labels; which samples are in the test split is known only where every image can be read.
 
-    Where the last `prepare` left images out, the others are dealt anew without them, and stage `noise` checks that.
+    Where the last `prepare` left images out, the split is drawn again without them, and stage `noise` checks that.
     """
     path = Path(params.data.corrections)
     corrections = read_corrections(path, classes, params.task)
     if len(corrections[0]) == 0:
         return
-    if artifacts.SAMPLES.exists() and set(read_csv(artifacts.SAMPLES)["sample_id"]) < set(sample_ids.tolist()):
+    if layout.samples.exists() and set(read_csv(layout.samples)["sample_id"]) < set(sample_ids.tolist()):
         split = np.full(len(split), "train")
     correct(targets, sample_ids, split, corrections, path)

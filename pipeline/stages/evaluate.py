@@ -1,73 +1,55 @@
 """Stage `evaluate`: every student's and teacher's figures on validation and test, and how sure the differences are."""
 
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from models.classifier import Classifier, load_weights
-from models.inference import predict
-from models.names import Architecture
-from models.networks import build
-from pipeline.common import layout as artifacts
-from pipeline.common.files import atomic
-from pipeline.common.layout import Checkpoint, Pool
-from pipeline.common.seeds import stream
+from pipeline.common.files import atomic, write_json
+from pipeline.common.layout import POOLS, Checkpoint, Layout
 from pipeline.data.prepared import Prepared, load_prepared
-from pipeline.distillation.methods import ROSKD, ROSKD_RUN, RUNS, SHARES, reported_checkpoint
-from pipeline.evaluation.bootstrap import METRICS, draw_kinds
-from pipeline.evaluation.comparisons import bootstrap_interval, compare
-from pipeline.evaluation.predictions import CHECKPOINTS, EVALUATED, Logits, Row, figures_of, resampled
-from pipeline.params.tree import Params, StudentParams, TeacherParams
-from pipeline.training.device import pick_device
-from pipeline.training.feed import open_images
+from pipeline.distillation.methods import METHODS, checkpoints_of, ordered, runs_of, teachers_needed
+from pipeline.evaluation.comparisons import COMPARISON_COLUMNS
+from pipeline.evaluation.families import statistics
+from pipeline.evaluation.metrics import primary_metric
+from pipeline.evaluation.predictions import EVALUATED, Logits, Row, figures_of, read_logits
+from pipeline.params.tree import Params
+from pipeline.training.history import read_history
 
-POOLS: tuple[Pool, ...] = ("full", "subset")
-COMPARED = (
-    [(ROSKD, name) for name in RUNS],
-    SHARES,
-)
-"""Two families: RoS-KD against every other method, and the ingredients' own shares that are not among those."""
+HEADLINES = ("f1_macro", "auroc_macro")
+TEACHER_COLUMNS = ("seed", "pool", "architecture", "split", "metric", "class", "value")
 
 Students = dict[tuple[str, Checkpoint], dict[int, Logits]]
 """What each method's checkpoint answered, by seed."""
 
 
-class Networks:
-    """Loads networks one after another and lets them answer the evaluated splits."""
+def run(params: Params, layout: Layout) -> None:
+    """Write predictions/ and metrics/: students, teachers, comparisons, intervals, and what DVC shows."""
+    prepared = load_prepared(layout, params.task)
+    students = _answers(params, layout)
+    _write_predictions(prepared, layout, students)
+    rows = _student_rows(prepared, students)
+    _write_csv(layout.student_metrics, rows)
+    _write_csv(layout.teacher_metrics, _teacher_rows(params, prepared, layout), TEACHER_COLUMNS)
+    by_seed = {key: [answers[seed] for seed in params.seeds] for key, answers in students.items()}
+    groups = prepared.groups[prepared.rows("test")]
+    intervals, comparisons = statistics(prepared, by_seed, groups, params.split.seed)
+    _write_csv(layout.intervals, intervals)
+    _write_csv(layout.comparisons, comparisons, COMPARISON_COLUMNS)
+    _write_summary(layout, intervals)
+    _write_curves(params, layout)
 
-    def __init__(self, params: Params, prepared: Prepared) -> None:
-        self._prepared = prepared
-        self._device = pick_device(params.training.device)
-        self._rows = {split: prepared.rows(split) for split in EVALUATED}
-        rows = np.concatenate(list(self._rows.values()))
-        self._images = open_images(prepared.images, rows, self._device, params.training.data_on_device)
 
-    def answers(self, architecture: Architecture, section: TeacherParams | StudentParams, weights: Path) -> Logits:
-        """The logits of the network whose weights lie in `weights`."""
-        model: Classifier = build(architecture, num_classes=len(self._prepared.classes), stem=section.stem)
-        load_weights(model, weights)
-        model = model.to(self._device)
-        return {split: predict(model, self._images, self._rows[split], self._device) for split in EVALUATED}
-
-
-def run(params: Params) -> None:
-    """Write predictions, metrics/students.csv, teachers.csv, comparisons.csv and intervals.csv."""
-    prepared = load_prepared(params.task)
-    networks = Networks(params, prepared)
+def _answers(params: Params, layout: Layout) -> Students:
     students: Students = {}
-    for seed in params.seeds:
-        for name in RUNS:
-            for checkpoint in CHECKPOINTS:
-                weights = artifacts.student_weights(seed, name, checkpoint)
-                logits = networks.answers(params.student.architecture, params.student, weights)
-                students.setdefault((name, checkpoint), {})[seed] = logits
-    students[ROSKD, "smoothed"] = students[ROSKD_RUN, "smoothed"]
-    _write_predictions(prepared, students)
-    _write_csv(artifacts.STUDENT_METRICS, _student_rows(prepared, students))
-    _write_csv(artifacts.TEACHER_METRICS, _teacher_rows(params, prepared, networks))
-    _write_statistics(params, prepared, students)
+    for name in ordered(params.methods):
+        method = METHODS[name]
+        for seed in params.seeds:
+            found = read_logits(layout.student_predictions(seed, method.pool, method.run))
+            for checkpoint in checkpoints_of(name):
+                students.setdefault((name, checkpoint), {})[seed] = found[checkpoint]
+    return students
 
 
 def _student_rows(prepared: Prepared, students: Students) -> list[Row]:
@@ -79,19 +61,17 @@ def _student_rows(prepared: Prepared, students: Students) -> list[Row]:
     ]
 
 
-def _teacher_rows(params: Params, prepared: Prepared, networks: Networks) -> list[Row]:
+def _teacher_rows(params: Params, prepared: Prepared, layout: Layout) -> list[Row]:
     return [
         {"seed": seed, "pool": pool, "architecture": name} | row
         for seed in params.seeds
         for pool in POOLS
-        for name in params.teachers.architectures
-        for row in figures_of(
-            prepared, networks.answers(name, params.teachers, artifacts.teacher_weights(seed, pool, name))
-        )
+        for name in teachers_needed(params.methods, pool, params.teachers.architectures)
+        for row in figures_of(prepared, read_logits(layout.teacher_predictions(seed, pool, name))["last"])
     ]
 
 
-def _write_predictions(prepared: Prepared, students: Students) -> None:
+def _write_predictions(prepared: Prepared, layout: Layout, students: Students) -> None:
     for (method, checkpoint), by_seed in students.items():
         for seed, logits in by_seed.items():
             arrays = {}
@@ -99,34 +79,34 @@ def _write_predictions(prepared: Prepared, students: Students) -> None:
                 arrays[f"{split}_sample_ids"] = prepared.sample_ids[prepared.rows(split)]
                 arrays[f"{split}_targets"] = prepared.targets(split)
                 arrays[f"{split}_logits"] = logits[split]
-            with atomic(artifacts.predictions(seed, method, checkpoint)) as temporary:
+            with atomic(layout.predictions(seed, method, checkpoint)) as temporary:
                 np.savez(temporary, **arrays)
 
 
-def _write_statistics(params: Params, prepared: Prepared, students: Students) -> None:
-    """The families of comparisons, from five seeds on with seeds resampled too, and each method's interval."""
-    test = prepared.rows("test")
-    kinds = draw_kinds(prepared.groups[test], len(params.seeds), stream(params.split.seed, "bootstrap", 0))
-    fixed = kinds[0]
-    figures = {
-        key: resampled(prepared, [by_seed[seed] for seed in params.seeds], fixed) for key, by_seed in students.items()
-    }
-    main = {method: figures[method, reported_checkpoint(method)] for method in (*RUNS, ROSKD)}
-    _write_csv(
-        artifacts.COMPARISONS,
-        [row for draws in kinds for family in COMPARED for row in compare(main, family, draws)],
-    )
-    _write_csv(
-        artifacts.INTERVALS,
-        [
-            {"method": method, "checkpoint": checkpoint, "metric": metric}
-            | asdict(bootstrap_interval(values[metric], fixed))
-            for (method, checkpoint), values in figures.items()
-            for metric in METRICS
-        ],
-    )
+def _write_summary(layout: Layout, intervals: Sequence[Row]) -> None:
+    """The headline figures of each method on the test split, for `dvc metrics` and `dvc plots`."""
+    rows = [row for row in intervals if row["checkpoint"] == METHODS[row["method"]].checkpoint]
+    figures: dict[str, Row] = {}
+    for row in rows:
+        if row["metric"] in HEADLINES and np.isfinite(row["value"]):
+            figures.setdefault(row["method"], {})[row["metric"]] = round(row["value"], 4)
+    write_json(layout.summary, {"test": figures})
+    _write_csv(layout.method_figures, [{"method": method, **values} for method, values in figures.items()])
 
 
-def _write_csv(path: Path, rows: list[Row]) -> None:
+def _write_curves(params: Params, layout: Layout) -> None:
+    """The validation figure that selects, by epoch and training run, as means over seeds."""
+    primary = primary_metric(params.task)
+    curves = {}
+    for name in runs_of(params.methods):
+        histories = [read_history(layout.student_history(seed, METHODS[name].pool, name)) for seed in params.seeds]
+        rows = pd.concat(histories)
+        chosen = rows.loc[(rows["split"] == "val") & (rows["metric"] == primary)]
+        curves[name] = chosen.groupby("epoch")["value"].mean()
+    with atomic(layout.curves) as temporary:
+        pd.DataFrame(curves).to_csv(temporary, index_label="epoch")
+
+
+def _write_csv(path: Path, rows: Sequence[Row], columns: Sequence[str] | None = None) -> None:
     with atomic(path) as temporary:
-        pd.DataFrame(rows).to_csv(temporary, index=False)
+        pd.DataFrame(rows, columns=None if columns is None else list(columns)).to_csv(temporary, index=False)

@@ -1,30 +1,26 @@
 """Stage `noise`: the labels trained on, with injected noise and a person's corrections."""
 
-import numpy as np
 import pandas as pd
 
-from pipeline.common import layout as artifacts
 from pipeline.common.files import atomic, write_json
-from pipeline.common.labels import decode, encode
-from pipeline.common.tables import read_csv
+from pipeline.common.labels import decode
+from pipeline.common.layout import Layout
 from pipeline.data import noise
 from pipeline.data.given import given_labels
 from pipeline.data.noise_summary import summarise, table
-from pipeline.data.prepared import read_classes
+from pipeline.data.prepared import open_images, read_samples, read_split
 from pipeline.params.tree import Params
 
 
-def run(params: Params) -> None:
+def run(params: Params, layout: Layout) -> None:
     """Write labels.csv and noise.json, and show the realised noise."""
-    samples, classes = read_csv(artifacts.SAMPLES), read_classes()
-    split = read_csv(artifacts.SPLITS)["split"].to_numpy(dtype=str)
-    published = encode(samples["label"], classes, params.task, origin=str(artifacts.SAMPLES))
-    images = np.load(artifacts.IMAGES, mmap_mode="r")
-    labels = given_labels(params, classes, samples["sample_id"].to_numpy(dtype=str), split, published, images)
+    samples, split = read_samples(layout, params.task), read_split(layout)
+    published, classes = samples.published, samples.classes
+    labels = given_labels(params, classes, samples.ids, split, published, open_images(layout))
     flipped = noise.changed(labels.noisy, published) & ~labels.corrected
-    with atomic(artifacts.LABELS) as temporary:
+    with atomic(layout.labels) as temporary:
         columns = {
-            "sample_id": samples["sample_id"],
+            "sample_id": samples.ids,
             "given": decode(labels.given, classes),
             "published": decode(published, classes),
             "flipped": flipped.astype(int),
@@ -34,7 +30,7 @@ def run(params: Params) -> None:
     affected, corrected = split != "test", int(labels.corrected.sum())
     summary = summarise(labels.noisy[affected], published[affected], classes, params.noise, labels.nominal)
     content = {"kind": params.noise.kind, "realised": realised, "corrected": corrected, **summary}
-    write_json(artifacts.NOISE, content)
+    write_json(layout.noise, content)
     if params.noise.kind != "none":
         print(table(summary))
     shares = ", ".join(f"{name} {rate:.1%}" for name, rate in realised.items())

@@ -12,61 +12,67 @@ import pandas as pd
 import PIL
 
 import models
-from pipeline.common import layout as artifacts
 from pipeline.common.errors import UserError
 from pipeline.common.files import sha256_file, sha256_json, write_json
 from pipeline.common.labels import encode, indicator
+from pipeline.common.layout import Layout
 from pipeline.data.array import Decoded, decode_images, quarantined, readable_array, require_few_bad
 from pipeline.data.duplicates import Duplicates, across_groups
 from pipeline.data.sources import Source, open_source
 from pipeline.params.tree import Params, of_images
-from pipeline.recipes.resume_folder import ResumeFolder
+from pipeline.recipes.store import Store
 from pipeline.runtime.parents import ParentWatch
 
 LISTED_SIZES = 20
 DECODER = Path(models.__file__).parent
 
 
-def run(params: Params) -> None:
-    """Write images.npy, samples.csv and report.json; a killed run goes on where it stopped."""
-    _require_writable(artifacts.IMAGES.parent)
+def run(params: Params, layout: Layout) -> None:
+    """Write images.npy, samples.csv and report.json; a killed run continues where it stopped."""
+    _require_writable(layout.images.parent)
     source = open_source(params)
     tables = {path.name: sha256_file(path) for path in source.tables}
-    resume = ResumeFolder("prepare", _decides(params, source, tables))
-    try:
-        decoded = decode_images(
-            source,
-            resume.path,
-            params.data.image_size,
-            workers=params.data.workers,
-            on_chunk=ParentWatch().require_alive,
-        )
-    except KeyboardInterrupt:
-        print("\nprepare: stopped; what is finished is kept, the next run goes on from there", file=sys.stderr)
-        raise
-    require_few_bad(decoded, source, params.data.max_bad_fraction, resume.path / "unreadable.json")
+    with Store(layout.store).workspace("images", _decides(params, source, tables)) as folder:
+        try:
+            decoded = decode_images(
+                source,
+                folder,
+                params.data.image_size,
+                workers=params.machine.workers,
+                on_chunk=ParentWatch().require_alive,
+            )
+        except KeyboardInterrupt:
+            print("\nprepare: stopped; what is finished is kept, the next run continues from there", file=sys.stderr)
+            raise
+        require_few_bad(decoded, source, params.data.max_bad_fraction, folder / "unreadable.json")
+        _finish(params, layout, source, decoded, tables, folder)
+
+
+def _finish(
+    params: Params, layout: Layout, source: Source, decoded: Decoded, tables: dict[str, str], folder: Path
+) -> None:
+    """Move what is in `folder` into place."""
     samples = source.samples[decoded.good]
     duplicates = across_groups(samples, decoded.hashes[decoded.good])
     array = readable_array(decoded)
-    table = resume.path / artifacts.SAMPLES.name
+    table = folder / layout.samples.name
     samples.to_csv(table, index=False)
-    hashes = tables | {artifacts.IMAGES.name: sha256_file(array), artifacts.SAMPLES.name: sha256_file(table)}
-    report = _report(params, source, decoded, duplicates, hashes)
+    hashes = tables | {layout.images.name: sha256_file(array), layout.samples.name: sha256_file(table)}
+    report = _report(params, layout, source, decoded, duplicates, hashes)
     with array.open("rb") as stream:
         os.fsync(stream.fileno())  # a loss of power must not leave an array that looks finished
-    artifacts.DATA_REPORT.unlink(missing_ok=True)  # a report stands only beside the array it speaks of
-    array.replace(artifacts.IMAGES)
-    table.replace(artifacts.SAMPLES)
-    write_json(artifacts.DATA_REPORT, report)
-    resume.remove()
-    _tell(report)
+    layout.data_report.unlink(missing_ok=True)  # a report is there only beside the array it describes
+    array.replace(layout.images)
+    table.replace(layout.samples)
+    write_json(layout.data_report, report)
+    _print_summary(layout, report)
 
 
 def _report(
-    params: Params, source: Source, decoded: Decoded, duplicates: Duplicates, hashes: dict[str, str]
+    params: Params, layout: Layout, source: Source, decoded: Decoded, duplicates: Duplicates, hashes: dict[str, str]
 ) -> dict[str, Any]:
     samples = source.samples[decoded.good]
-    targets = encode(samples["label"], source.classes, params.task, origin=str(artifacts.SAMPLES))
+    targets = encode(samples["label"], source.classes, params.task, origin=str(layout.samples))
     counts = indicator(targets, len(source.classes)).sum(axis=0)
     sizes = met_sizes(decoded.sizes[decoded.good])
     return {
@@ -98,12 +104,12 @@ def met_sizes(sizes: np.ndarray) -> list[dict[str, int]]:
     return [{"height": height, "width": width, "images": images} for (height, width), images in ordered]
 
 
-def _tell(report: dict[str, Any]) -> None:
+def _print_summary(layout: Layout, report: dict[str, Any]) -> None:
     print(f"prepare: {report['images']} images of {report['groups']} groups, {len(report['quarantined'])} quarantined")
     if report["duplicate_sets"]:
         print(
             f"prepare: warning: {report['duplicate_sets']} sets of images have the same pixels but lie in different "
-            f"groups, {report['conflicting_sets']} of them under different labels; {artifacts.DATA_REPORT} lists them"
+            f"groups, {report['conflicting_sets']} of them under different labels; {layout.data_report} lists them"
         )
 
 
@@ -111,11 +117,11 @@ def _decides(params: Params, source: Source, tables: dict[str, str]) -> dict[str
     """What the pixels depend on; the image files themselves are compared one by one."""
     return {
         "task": params.task,
-        "data": params.data.model_dump(mode="json", exclude={"corrections", "max_bad_fraction", "workers"}),
+        "data": params.data.model_dump(mode="json", exclude={"corrections", "max_bad_fraction"}),
         "tables": tables,
         "samples": [len(source.samples), int(pd.util.hash_pandas_object(source.samples).sum())],
         "channels": source.channels,
-        "decoder": [PIL.__version__, *(sha256_file(DECODER / name) for name in ("images.py", "dicom.py"))],
+        "decoder": [PIL.__version__, *(sha256_file(DECODER / name) for name in ("images.py", "dicom.py", "pixels.py"))],
     }
 
 

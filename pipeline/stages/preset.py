@@ -5,6 +5,7 @@ from typing import Any
 
 from pipeline.common.errors import UserError
 from pipeline.common.files import write_text
+from pipeline.common.layout import Layout
 from pipeline.params.file import PARAMS_FILE, load, read_yaml
 from pipeline.params.overlay import changes, overlaid
 from pipeline.stages.check import inspect
@@ -12,7 +13,7 @@ from pipeline.stages.check import inspect
 PRESETS = Path("presets")
 
 
-def run(name: str | None, data_path: str | None) -> None:
+def run(name: str | None, data_path: str | None, layout: Layout) -> None:
     """Merge presets/<name>.yaml and `data_path` (data.path) into params.yaml, print what changed, check everything.
 
     Raises UserError, with params.yaml as it was, for an unknown preset or a mistake in the merged parameters or data.
@@ -21,11 +22,11 @@ def run(name: str | None, data_path: str | None) -> None:
     if data_path:
         overlay.setdefault("data", {})["path"] = data_path
     if not overlay:
-        inspect(load())
+        inspect(load(), layout)
         return
     before = load()
     text, after = overlaid(PARAMS_FILE, overlay, f"preset {name or 'DATA'}")
-    inspect(after)
+    inspect(after, layout)
     changed = changes(before, after)
     if changed:
         write_text(PARAMS_FILE, text)

@@ -1,51 +1,32 @@
-"""Stages `teacher_full` and `teacher_subset`: train the K teachers of one seed, on all data or each on its subset.
+"""Stages `teacher_full` and `teacher_subset`: the teachers of one seed, on all data or each on its subset.
 
 One process trains them all: starting one takes 15 s (torch, MLflow), more than a teacher of the default run does.
 """
 
-from pathlib import Path
-
-from models.classifier import save_weights
-from models.names import Architecture
 from pipeline import tracking
-from pipeline.common import layout as artifacts
-from pipeline.common.files import replace_folder
-from pipeline.common.layout import Pool
-from pipeline.data.prepared import read_membership
+from pipeline.common.layout import Layout, Pool
+from pipeline.data.prepared import PreparedData
+from pipeline.distillation.methods import teachers_needed
 from pipeline.params.tree import Params
-from pipeline.recipes.bench import Bench, decides, open_bench
-from pipeline.recipes.listeners import listeners
-from pipeline.recipes.resume_folder import ResumeFolder
-from pipeline.recipes.teacher import train_teacher
+from pipeline.recipes.listeners import train_tracked
+from pipeline.recipes.store import Node, Store, link
+from pipeline.recipes.teacher import HISTORY, PREDICTIONS, WEIGHTS, teacher
+from pipeline.recipes.workshop import Workshop
+from pipeline.stages.processes import join_processes
 
 
-def run(params: Params, seed: int, pool: Pool) -> None:
-    """Write each teacher's weights after the last epoch and its history; they are put in place together."""
-    bench = open_bench(params, seed)
-    subsets = [artifacts.SUBSETS] if pool == "subset" else []
-    decided_by = [decides(params, seed, *subsets), params.teachers.model_dump(mode="json")]
-    folder = ResumeFolder(f"teacher_{pool}-{seed}", decided_by, clears=bench.world.leads)
-    for architecture in params.teachers.architectures:
-        if not (folder.path / pool / f"{architecture}.history.csv").exists():
-            _train(bench, pool, architecture, folder.path)
-    if bench.world.leads:
-        replace_folder(folder.path / pool, artifacts.TEACHERS / str(seed) / pool)
-        folder.remove()
-
-
-def _train(bench: Bench, pool: Pool, architecture: Architecture, folder: Path) -> None:
-    params = bench.params
-    member = read_membership()[architecture] if pool == "subset" else None
-    child = tracking.teacher(params, bench.seed, pool, architecture)
-    with tracking.live_run(params, child, active=bench.world.leads) as live:
-        resume = folder / f"{architecture}.pt"
-        told = listeners(bench, f"teacher {architecture} ({pool}), seed {bench.seed}", live)
-        fitted = train_teacher(bench, architecture, member, resume=resume, on_epoch=told)
-        if bench.world.leads:
-            (folder / pool).mkdir(exist_ok=True)
-            save_weights(fitted.last, folder / pool / f"{architecture}.safetensors")
-            history = folder / pool / f"{architecture}.history.csv"
-            fitted.history.write(history)  # written last: it says that the teacher is finished
-            resume.unlink(missing_ok=True)
-            live.finish(history)
-    bench.world.wait()
+def run(params: Params, layout: Layout, seed: int, pool: Pool) -> None:
+    """Train the teachers that some method needs, and link weights, histories and predictions into artifacts/."""
+    world = join_processes(params)
+    store = Store(layout.store, world)
+    workshop = Workshop(PreparedData(layout, params.task), store)
+    files: dict[str, tuple[Node, str]] = {}
+    for architecture in teachers_needed(params.methods, pool, params.teachers.architectures):
+        node = teacher(workshop, params, seed, pool, architecture)
+        child = tracking.teacher(params, layout, seed, pool, architecture)
+        train_tracked(store, node, params, layout, child, HISTORY, leads=world.leads)
+        files[layout.teacher_weights(seed, pool, architecture).name] = (node, WEIGHTS)
+        files[layout.teacher_history(seed, pool, architecture).name] = (node, HISTORY)
+        files[layout.teacher_predictions(seed, pool, architecture).name] = (node, PREDICTIONS)
+    if world.leads:
+        link(store, files, layout.teachers(seed, pool))

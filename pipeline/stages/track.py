@@ -1,11 +1,11 @@
 """Stage `track`, always run and last: make the tracker agree with the artefacts, and show the table."""
 
 from pipeline import tracking
-from pipeline.common import layout as artifacts
+from pipeline.common.layout import Layout
 from pipeline.params.tree import Params
 
 
-def run(params: Params) -> None:
-    """Restore what the tracker lacks, register the smoothed student, print the comparison."""
-    told = tracking.mirror(params) if params.tracking.enabled else "tracking is off (tracking.enabled: false)"
-    print(f"\n{artifacts.TABLE.read_text(encoding='utf-8')}\n{told}\nreport: {artifacts.REPORT}")
+def run(params: Params, layout: Layout) -> None:
+    """Restore what the tracker lacks, register the exported student, print the comparison."""
+    summary = tracking.mirror(params, layout)
+    print(f"\n{layout.table.read_text(encoding='utf-8')}\n{summary}\nreport: {layout.report}")

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from pipeline.common.layout import Layout
 from pipeline.params.file import load
 from pipeline.runtime.command_line import run_plainly
 
@@ -15,25 +16,25 @@ Name = Annotated[str, typer.Argument(help="a grid of study.grids in params.yaml,
 Workers = Annotated[int, typer.Option(help="processes at once, which share the processor's cores", min=1)]
 
 
-Again = Annotated[bool, typer.Option("--again", help="begin anew what failed, as a diverged training")]
+Again = Annotated[bool, typer.Option("--again", help="try again what failed, such as a training that diverged")]
 
 
 @app.command()
 def run(name: Name, workers: Workers = 1, again: Again = False) -> None:
-    """Begin a study or go on with it, and report what it found."""
+    """Begin a study or continue it, and report what it found."""
     from pipeline.study.run import run as run_study
 
-    with _storage_errors_told():
-        sys.exit(run_study(load(), name, workers, again=again))
+    with _plain_storage_errors():
+        sys.exit(run_study(load(), Layout(), name, workers, again=again))
 
 
 @app.command()
 def worker(name: Name) -> None:
-    """Help with a study that has been begun; any number, on every machine that reaches its storage."""
+    """Help with a study that has been begun, on this machine or another; any number may."""
     from pipeline.study.run import work
 
-    with _storage_errors_told():
-        work(load(), name)
+    with _plain_storage_errors():
+        work(load(), Layout(), name)
 
 
 @app.command()
@@ -42,11 +43,11 @@ def report(
     wall: Annotated[float | None, typer.Option(hidden=True)] = None,
     workers: Annotated[int, typer.Option(hidden=True)] = 1,
 ) -> None:
-    """Write the tables, pictures and page of a study anew, from what it has finished."""
+    """Write the tables, pictures and page of a study again, from what it has finished."""
     from pipeline.study.page import finish
 
-    with _storage_errors_told():
-        finish(load(), name, wall, workers)
+    with _plain_storage_errors():
+        finish(load(), Layout(), name, wall, workers)
 
 
 @app.command()
@@ -54,15 +55,15 @@ def apply(name: Name) -> None:
     """Write the best trial's parameters into params.yaml, comments kept."""
     from pipeline.study.apply import apply_best
 
-    with _storage_errors_told():
-        apply_best(load(), name)
+    with _plain_storage_errors():
+        apply_best(load(), Layout(), name)
 
 
 @contextmanager
-def _storage_errors_told() -> Iterator[None]:
-    from pipeline.study.storage import storage_errors_told  # Optuna is slow to import, and --help needs none of it
+def _plain_storage_errors() -> Iterator[None]:
+    from pipeline.study.trials import plain_storage_errors  # Optuna is slow to import, and --help needs none of it
 
-    with storage_errors_told():
+    with plain_storage_errors():
         yield
 
 

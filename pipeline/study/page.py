@@ -4,58 +4,65 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from optuna.trial import FrozenTrial, TrialState
 
 from pipeline import tracking
-from pipeline.common import layout as artifacts
 from pipeline.common.errors import UserError
-from pipeline.distillation.methods import title_of
+from pipeline.common.layout import Layout
+from pipeline.distillation.methods import METHODS
 from pipeline.params.tree import Params
 from pipeline.report.data_card import noise_words
 from pipeline.report.findings import Difference
 from pipeline.report.study_page import Drawing, Table, write_page
 from pipeline.report.study_plots import grid_figure, main_rows, search_figures, varied
-from pipeline.study import search
-from pipeline.study.grids import COMPARISONS, RESULTS, SUMMARY, cells_of, write_tables
-from pipeline.study.lab import Lab
-from pipeline.study.plan import Plan, finished_cells, make_plan, told
-from pipeline.study.queue import REASON, UNIT, Queue
-from pipeline.study.storage import open_storage
+from pipeline.study.found import (
+    CAPTIONS,
+    TRIALS,
+    Found,
+    best_trial,
+    comparison,
+    contenders,
+    price,
+    write_trials,
+)
+from pipeline.study.grid import Grid
+from pipeline.study.plan import Plan, described, finished_cells, make_plan
+from pipeline.study.students import Students
+from pipeline.study.tables import COMPARISONS, RESULTS, SUMMARY, cells_of, write_tables
+from pipeline.study.trials import Trials, open_storage
 
-METRICS = {"f1_macro": "F1", "auroc_macro": "AUROC"}
+FIGURES = {"f1_macro": "F1", "auroc_macro": "AUROC"}
 
 
-def finish(params: Params, name: str, wall: float | None, workers: int) -> None:
+def finish(params: Params, layout: Layout, name: str, wall: float | None, workers: int) -> None:
     """Write everything that a study shows; `wall`: seconds of the whole study by the clock, if it ran in one go.
 
     Raises UserError where no trial is complete.
     """
-    lab = Lab(params)
-    plan = make_plan(name, params, lab.data.digest)
-    queue = Queue(plan, open_storage(params))
-    best = search.best_trial(queue, plan)
+    students = Students(params, layout)
+    plan = make_plan(name, params, students.data.digest)
     if plan.is_grid:
-        _finish_grid(plan, params, lab, queue)
-    else:
-        seconds = None if wall is None else search.price(plan, params, lab, queue, wall, workers)
-        _finish_search(plan, params, search.Found(best, search.contenders(plan, params, lab, best), seconds), queue)
+        _finish_grid(plan, params, layout, students)
+        return
+    trials = Trials(plan, open_storage(params, layout))
+    best = best_trial(trials, plan)
+    cost = None if wall is None else price(plan, params, students, trials, wall, workers)
+    _finish_search(plan, params, layout, Found(best, contenders(plan, params, students, best), cost), trials)
 
 
-def _finish_grid(plan: Plan, params: Params, lab: Lab, queue: Queue) -> None:
-    folder = artifacts.STUDIES / plan.name
-    trials = queue.trials()
-    cells = finished_cells(plan, {trial.user_attrs[UNIT] for trial in trials if trial.state == TrialState.COMPLETE})
-    left_out = _left_out(plan, trials)
+def _finish_grid(plan: Plan, params: Params, layout: Layout, students: Students) -> None:
+    folder, grid = layout.study(plan.name), Grid(plan, params, layout, students)
+    cells = finished_cells(plan, [number for number in range(len(plan.units)) if grid.is_finished(number)])
+    left_out = _left_out(plan, grid)
     if not cells:
-        why = left_out[0] if left_out else f"{queue.left()} of {len(plan.units)} are left; run goes on with them"
+        why = left_out[0] if left_out else f"{len(grid.left())} of {len(plan.units)} are left; run continues with them"
         raise UserError(f"study {plan.name}: no setting is complete with every seed; {why}")
-    write_tables(cells_of(plan, cells, params, lab), params, folder)
+    write_tables(cells_of(plan, cells, params, students), params, folder)
     factors = list(plan.factors)
     summary, comparisons = read_tables(folder, factors)
     figure = grid_figure(summary, factors)
     many = varied(summary, factors)
     caption = "Means over seeds; thin lines are 95 % intervals over test groups with the seeds fixed. " + (
-        "Methods stand side by side at each value."
+        "Methods are side by side at each value."
         if many
         else "Pale: weights of the last epoch; full: smoothed weights. Baseline V with smoothed weights is RoS-KD."
     )
@@ -65,51 +72,68 @@ def _finish_grid(plan: Plan, params: Params, lab: Lab, queue: Queue) -> None:
     if len(comparisons):
         tables.append(comparison_table(comparisons, many))
     files = write_page(folder, plan.name, f"Ablation: {plan.name}", lines, tables, {"grid": drawing})
-    run = tracking.study_run(params, plan.name, plan.key)
+    run = tracking.study_run(params, layout, plan.name, plan.key)
+    _track_units(plan, grid, run)
     run.finish({}, [*files, *(folder / one for one in (RESULTS, SUMMARY, COMPARISONS))], f"ablation grid {plan.name}")
     for line in left_out:
         print(f"study {plan.name}: {line}")
     print(f"study {plan.name}: {folder / SUMMARY}; page: {files[0]}")
 
 
-def _finish_search(plan: Plan, params: Params, found: search.Found, queue: Queue) -> None:
-    folder = artifacts.STUDIES / plan.name
-    trials = search.write_trials(queue, folder / search.TRIALS)
-    states = ", ".join(f"{count} {state}" for state, count in trials["state"].value_counts().items())
+def _track_units(plan: Plan, grid: Grid, run: tracking.StudyRun) -> None:
+    """Give every finished unit of a grid a run of its own, with what its students reached."""
+    for number, unit in enumerate(plan.units):
+        if grid.is_finished(number) and not run.has_trial(number):
+            figures = {
+                f"{name}/{student}/{checkpoint}": value
+                for student, outcome in grid.outcomes(number).items()
+                if outcome is not None
+                for checkpoint in ("last", "smoothed")
+                for name, value in outcome.headline(checkpoint).items()
+            }
+            title = f"{plan.name} {number}: {described(unit.values)}, seed {unit.seed}"
+            with run.trial(number, title, unit.values | {"seed": unit.seed}) as trial:
+                trial.measured(figures, "complete")
+
+
+def _finish_search(plan: Plan, params: Params, layout: Layout, found: Found, trials: Trials) -> None:
+    folder = layout.study(plan.name)
+    table = write_trials(trials, folder / TRIALS)
+    states = ", ".join(f"{count} {state}" for state, count in table["state"].value_counts().items())
     lines = [
         _data_line(params),
-        f"{len(trials)} trials ({states}), each one student of RoS-KD{_per_seed(params)}; best by validation "
-        f"{plan.metric}: {told(found.best.params)}.",
+        f"{len(table)} trials ({states}), each one student of RoS-KD{_per_seed(params)}; best by validation "
+        f"{plan.metric}: {described(found.best.params)}.",
         *([f"{found.price}."] if found.price else []),
     ]
     drawings = {
-        name: Drawing(figure, f"{name} of the search", search.CAPTIONS[name])
-        for name, figure in search_figures(queue.study(), plan.metric).items()
+        name: Drawing(figure, f"{name} of the search", CAPTIONS[name])
+        for name, figure in search_figures(trials.study(), plan.metric).items()
     }
     columns = list(found.rows[0].figures)
-    table = Table(
+    compared = Table(
         "Means over seeds; RoS-KD with smoothed weights, Baseline I after the last epoch. Trials were chosen by "
-        "validation, whose labels are noisy as those trained on; test labels are as published.",
+        "validation, whose labels are as noisy as those trained on; test labels are as published.",
         ["", *columns],
         [[row.title, *(f"{row.figures[name]:.3f}" for name in columns)] for row in found.rows],
     )
-    files = write_page(folder, plan.name, f"Search: {plan.name}", lines, [table], drawings)
-    run = tracking.study_run(params, plan.name, plan.key)
+    files = write_page(folder, plan.name, f"Search: {plan.name}", lines, [compared], drawings)
+    run = tracking.study_run(params, layout, plan.name, plan.key)
     values = {f"best/{name}": value for name, value in found.rows[0].figures.items()}
-    run.finish(values, [*files, folder / search.TRIALS], lines[1])
-    print(f"\nstudy {plan.name}: {lines[1]}\n{search.comparison(found.rows, plan.metric)}")
+    run.finish(values, [*files, folder / TRIALS], lines[1])
+    print(f"\nstudy {plan.name}: {lines[1]}\n{comparison(found.rows, plan.metric)}")
     if found.price:
         print(found.price)
     print(f"page: {files[0]}; python -m pipeline.study apply {plan.name} writes the best parameters into params.yaml")
 
 
-def _left_out(plan: Plan, trials: list[FrozenTrial]) -> list[str]:
+def _left_out(plan: Plan, grid: Grid) -> list[str]:
     """Return why settings of a grid are missing from its tables: a sentence for each training that failed."""
-    failed = [(plan.units[trial.user_attrs[UNIT]], trial) for trial in trials if trial.state == TrialState.FAIL]
-    reasons = [trial.user_attrs.get(REASON, "its worker died") for _, trial in failed]
+    reasons = [(unit, grid.reason(unit)) for unit in plan.units]
     return [
-        f"Left out: {told(unit.values)}, since seed {unit.seed} failed: {reason}"
-        for (unit, _), reason in zip(failed, reasons, strict=True)
+        f"Left out: {described(unit.values)}, since seed {unit.seed} failed: {reason}"
+        for unit, reason in reasons
+        if reason
     ]
 
 
@@ -131,8 +155,8 @@ def _cells_line(plan: Plan, summary: pd.DataFrame, factors: list[str]) -> str:
     fixed = {name: summary[name].iloc[0] for name in factors if name not in many}
     parts = [f"{len(summary[factors].drop_duplicates())} settings" if many else "One setting"]
     parts += [f"varied: {', '.join(many)}"] if many else []
-    parts += [f"set: {told(fixed)}"] if fixed else []
-    return f"{'; '.join(parts)}. Methods: {', '.join(map(title_of, plan.methods))}."
+    parts += [f"set: {described(fixed)}"] if fixed else []
+    return f"{'; '.join(parts)}. Methods: {', '.join(METHODS[name].title for name in plan.methods)}."
 
 
 def read_tables(folder: Path, factors: list[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -151,8 +175,10 @@ def summary_table(summary: pd.DataFrame, factors: list[str]) -> Table:
     for key, rows in main_rows(summary).groupby([*factors, "method"], sort=False):
         *values, method = key
         figures = rows.set_index("metric")
-        cells.append([title_of(str(method)), *map(str, values), *(_figure(figures.loc[metric]) for metric in METRICS)])
-    heads = ["Method", *factors, *METRICS.values()]
+        cells.append(
+            [METHODS[str(method)].title, *map(str, values), *(_figure(figures.loc[metric]) for metric in FIGURES)]
+        )
+    heads = ["Method", *factors, *FIGURES.values()]
     caption = "Test split: mean (± standard deviation over seeds) and 95 % interval over test groups."
     return Table(caption, heads, cells, text=1 + len(factors))
 
@@ -165,12 +191,12 @@ def _figure(row: Any) -> str:
 def comparison_table(comparisons: pd.DataFrame, factors: list[str]) -> Table:
     """The page's table of differences, each with its interval and whether it is shown."""
     kind = "groups+seeds" if (comparisons["resampled"] == "groups+seeds").any() else "groups"
-    rows = comparisons.loc[(comparisons["resampled"] == kind) & comparisons["metric"].isin(list(METRICS))]
+    rows = comparisons.loc[(comparisons["resampled"] == kind) & comparisons["metric"].isin(list(FIGURES))]
     cells = []
     for row in rows.to_dict("records"):
         difference = Difference(row["difference"], row["low"], row["high"], row["p_holm"])
-        pair = [title_of(str(row[name])) for name in ("method_a", "method_b")]
-        setting = [*(str(row[name]) for name in factors), METRICS[str(row["metric"])]]
+        pair = [METHODS[str(row[name])].title for name in ("method_a", "method_b")]
+        setting = [*(str(row[name]) for name in factors), FIGURES[str(row["metric"])]]
         cells.append([*pair, *setting, difference.text, difference.verdict, f"{difference.p_holm:.3f}"])
     scope = "groups and seeds" if kind == "groups+seeds" else "test groups, with the seeds fixed"
     caption = (

@@ -8,19 +8,19 @@ from typing import Any
 
 from pipeline.common.errors import UserError
 from pipeline.common.files import sha256_json
-from pipeline.distillation.methods import GRID_RUNS, ROSKD, ROSKD_RUN
+from pipeline.distillation.methods import METHODS, SUBJECT, runs_of
 from pipeline.evaluation.metrics import primary_metric
 from pipeline.params.file import with_values
 from pipeline.params.study import Dimension, GridParams
-from pipeline.params.tree import TRAINING_MACHINE, Params, decisive, flatten
+from pipeline.params.tree import Params, decisive, flatten
 
 VARIABLE_SECTIONS = (
     "split", "noise", "subsets", "views", "teachers", "student", "training", "distillation", "smoothing",
 )  # fmt: skip
 """What a study may vary; the images are prepared once, and the seeds repeat everything."""
 
-WITHOUT_EFFECT = {"distillation.soft_labels", *(f"training.{name}" for name in TRAINING_MACHINE)}
-"""Where a study computes, and how it keeps soft labels: it always stores them."""
+WITHOUT_EFFECT = {"distillation.soft_labels"}
+"""How soft labels are kept: a study always stores them."""
 
 NAME = re.compile(r"[A-Za-z0-9_-]+")
 """Names of studies, which are folders and names in storages, too."""
@@ -70,14 +70,9 @@ class Plan:
         return f"{self.name}-{self.key[:8]}" if self.is_grid else self.name
 
     @property
-    def runs(self) -> tuple[str, ...]:
-        """The student runs that the methods need, each once."""
-        return tuple(dict.fromkeys(run_of(method) for method in self.methods))
-
-
-def run_of(method: str) -> str:
-    """Return the student run behind a method: RoS-KD is the smoothed student of baseline_5."""
-    return ROSKD_RUN if method == ROSKD else method
+    def runs(self) -> list[str]:
+        """The training runs that the methods need, each once; a search trains that of SUBJECT."""
+        return runs_of(self.methods or [SUBJECT])
 
 
 def finished_cells(plan: Plan, complete: Collection[int]) -> list[Values]:
@@ -123,17 +118,16 @@ def _search_units(params: Params) -> tuple[Unit, ...]:
 
 def _grid_units(name: str, params: Params, grid: GridParams) -> tuple[Unit, ...]:
     origin = f"study.grids.{name}"
-    unknown = [method for method in grid.methods if run_of(method) not in GRID_RUNS]
+    unknown = [method for method in grid.methods if method not in METHODS]
     if unknown:
-        allowed = ", ".join([*GRID_RUNS, ROSKD])
-        raise UserError(f"{origin}.methods names {', '.join(unknown)}; the methods are {allowed}")
+        raise UserError(f"{origin}.methods names {', '.join(unknown)}; the methods are {', '.join(METHODS)}")
     cells = [
         dict(zip(block, values, strict=True)) for block in grid.vary for values in itertools.product(*block.values())
     ]
     for cell in cells:
         for key in cell:
             _require_variable(f"{origin}.vary", key)
-        with_values(params, cell, f"{origin}, {told(cell)}")
+        with_values(params, cell, f"{origin}, {described(cell)}")
     return tuple(Unit(cell, seed) for cell in cells for seed in params.seeds)
 
 
@@ -142,7 +136,7 @@ def _require_variable(origin: str, name: str) -> None:
         allowed = ", ".join(VARIABLE_SECTIONS)
         raise UserError(f"{origin} names {name}; a study can vary parameters of {allowed}")
     if name in WITHOUT_EFFECT:
-        raise UserError(f"{origin} names {name}, which does not decide what a study measures; leave it out")
+        raise UserError(f"{origin} names {name}, which has no effect on what a study measures; leave it out")
 
 
 def _extremes(dimension: Dimension) -> Sequence[Any]:
@@ -163,7 +157,7 @@ def is_whole(params: Params, name: str, dimension: Dimension) -> bool:
     return all(isinstance(value, int) for value in ((dimension.low, dimension.high) if own is None else (own,)))
 
 
-def told(values: Mapping[str, Any]) -> str:
+def described(values: Mapping[str, Any]) -> str:
     """Return values as people write them: `distillation.tau 2, subsets.overlap 0.4`."""
     return ", ".join(f"{name} {shown(value)}" for name, value in values.items())
 

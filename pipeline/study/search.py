@@ -1,167 +1,152 @@
-"""What a search found: its trials as a table, the best parameters beside those of params.yaml, and its price."""
+"""A search: Optuna proposes settings, each trial trains RoS-KD's student with one of them, until enough are done."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
+import os
+import socket
+import time
 from typing import Any
 
-import pandas as pd
-from optuna.trial import FrozenTrial, TrialState
+import optuna
+from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner
+from optuna.samplers import BaseSampler, QMCSampler, RandomSampler, TPESampler
+from optuna.trial import Trial
 
-from pipeline.common.errors import SettingError, UserError
-from pipeline.common.files import atomic
-from pipeline.common.layout import Checkpoint
-from pipeline.distillation.methods import ROSKD, ROSKD_RUN, reported_checkpoint
+from pipeline import tracking
+from pipeline.common.errors import SettingError
+from pipeline.common.seeds import derive
+from pipeline.distillation.methods import METHODS, SUBJECT
 from pipeline.params.file import with_values
 from pipeline.params.tree import Params
-from pipeline.recipes.store import MADE_FROM
-from pipeline.study.headline import headline
-from pipeline.study.lab import Lab
-from pipeline.study.outcome import seconds_of
-from pipeline.study.plan import Plan, Values
-from pipeline.study.queue import REASON, UNIT, Queue
-from pipeline.study.worker import FIGURES, RUN_ID, SECONDS
+from pipeline.recipes.store import TrainingAbandonedError
+from pipeline.study.plan import Plan, described, is_whole
+from pipeline.study.students import Students
+from pipeline.study.trials import REASON, WORKER, Trials
 
-TRIALS = "trials.csv"
-PLAIN = "baseline_1"
-"""The plain student, on the given labels alone."""
+POLL = 2.0
+"""Seconds between looks for a trial that another worker may lose."""
+RUN_ID, SECONDS, FIGURES = "mlflow_run_id", "seconds", "figures"
+"""A trial's attributes: its run in MLflow, the time of its students, and what they reached."""
 
 
-@dataclass(frozen=True)
-class Contender:
-    """One row of the comparison: a setting, and its figures as means over seeds."""
-
-    title: str
-    figures: Mapping[str, float]
+class SurplusTrialError(Exception):
+    """This trial is one more than were asked for; another worker has the last one."""
 
 
-@dataclass(frozen=True)
-class Price:
-    """Seconds: the whole study by the clock, what was made once for all trials, and a plain student for each seed."""
+class Searcher:
+    """One worker of a search."""
 
-    wall: float
-    teachers: float
-    plain: float
-    trials: int
-    workers: int
+    def __init__(self, plan: Plan, params: Params, students: Students, trials: Trials, run: tracking.StudyRun) -> None:
+        self._plan, self._params, self._students, self._trials, self._run = plan, params, students, trials, run
+        self._number = 0
 
-    @property
-    def expected(self) -> float:
-        """Teachers, soft labels and a plain student per trial, shared evenly by the workers."""
-        return (self.teachers + self.trials * self.plain) / self.workers
+    def work(self) -> None:
+        """Do trials until enough are over; waits for those of other workers, which may die."""
+        while self._trials.left() > 0:
+            for lost in self._trials.reclaim():
+                self._run.lost(lost.user_attrs.get(RUN_ID, ""))
+            counted = self._trials.counted()
+            if len(counted) >= len(self._plan.units):
+                time.sleep(POLL)
+                continue
+            self._do_one(self._trials.study(sampler=self._sampler(len(counted)), pruner=self._pruner()))
 
-    def __str__(self) -> str:
-        return (
-            f"time: {self.wall:.0f} s with {self.workers} worker{'s' * (self.workers > 1)}. Teachers and soft labels, "
-            f"made once for all trials: {self.teachers:.0f} s; a plain student (all seeds): {self.plain:.1f} s; so "
-            f"{self.trials} trials at the price of plain students are {self.expected:.0f} s, and the study took "
-            f"{self.wall / self.expected:.2f} times that"
-        )
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a finished search shows: its best trial, the settings compared, and the price where it is known."""
-
-    best: FrozenTrial
-    rows: list[Contender]
-    price: Price | None
-
-
-CAPTIONS = {
-    "history": "The objective of each trial, and the best so far.",
-    "slice": "Each trial's objective over each parameter; darker trials came later.",
-    "importance": "How much of the objective's variance each parameter explains (fANOVA).",
-    "contour": "The objective over the two most important parameters.",
-    "learning": "Validation by epoch of each trial; a line that ends early was pruned. Seeds follow one another.",
-}
-"""What Optuna's pictures show."""
-
-
-def best_trial(queue: Queue, plan: Plan) -> FrozenTrial:
-    """Return the best complete trial; raises UserError where there is none."""
-    trials = queue.trials()
-    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE and trial.value is not None]
-    if not complete:
-        reasons = list(dict.fromkeys(trial.user_attrs[REASON] for trial in trials if REASON in trial.user_attrs))
-        why = f"; the first reason: {reasons[0]}" if reasons else ""
-        raise UserError(f"study {plan.name}: none of its {len(trials)} trials is complete{why}")
-    sign = -1 if plan.metric == "loss" else 1
-    return max(complete, key=lambda trial: sign * (trial.value or 0.0))
-
-
-def write_trials(queue: Queue, path: Path) -> pd.DataFrame:
-    """Write trials.csv, a row for each unit begun, and return it."""
-    rows = [
-        {"unit": trial.user_attrs[UNIT], "trial": trial.number, "state": trial.state.name.lower(), "value": trial.value}
-        | trial.params
-        | trial.user_attrs.get(FIGURES, {})
-        | {name: trial.user_attrs.get(name) for name in (SECONDS, RUN_ID, REASON)}
-        for trial in queue.trials()
-    ]
-    table = pd.DataFrame(rows)
-    with atomic(path) as temporary:
-        table.to_csv(temporary, index=False)
-    return table
-
-
-def contenders(plan: Plan, params: Params, lab: Lab, best: FrozenTrial) -> list[Contender]:
-    """The best trial, the parameters of params.yaml, and Baseline I, each on validation and test.
-
-    A reference whose training fails, as by a diverging loss, is left out and told.
-    """
-    tuned = with_values(params, best.params, f"study {plan.name}")
-    rows = [Contender(f"best trial ({best.number})", _mean(lab, tuned, ROSKD_RUN, "smoothed"))]
-    references = [("RoS-KD, params.yaml", ROSKD_RUN, ROSKD), ("Baseline I, params.yaml", PLAIN, PLAIN)]
-    for title, run, method in references:
+    def _do_one(self, study: optuna.Study) -> None:
+        self._number = -1
         try:
-            rows.append(Contender(title, _mean(lab, params, run, reported_checkpoint(method))))
-        except SettingError as error:
-            print(f"study {plan.name}: {title} is left out: {error}")
-    return rows
+            study.optimize(self._objective, n_trials=1, catch=(SettingError, SurplusTrialError))
+        except optuna.exceptions.UpdateFinishedTrialError:
+            print(f"{self._plan.name}: a trial of this worker was given to another, since it gave no sign of life")
+        except BaseException:
+            if self._number >= 0:
+                self._trials.give_back(self._number)
+            raise
 
+    def _objective(self, trial: Trial) -> float:
+        """Train one setting's students; a failure of its own, such as a diverging loss, is noted and not tried again.
 
-def _mean(lab: Lab, params: Params, run: str, checkpoint: Checkpoint) -> dict[str, float]:
-    found = [headline(lab.student(params, seed, run), checkpoint) for seed in params.seeds]
-    return {name: sum(one[name] for one in found) / len(found) for name in found[0]}
+        Any other failure, such as a GPU that is not there, is the machine's: it ends this worker, not the trial.
+        """
+        self._number = trial.number
+        trial.set_user_attr(WORKER, f"{socket.gethostname()}, process {os.getpid()}")
+        if self._trials.is_surplus(trial.number):
+            raise SurplusTrialError
+        values = self._suggest(trial)
+        title = f"{self._plan.name} {trial.number}: {described(values)}"
+        with self._run.trial(trial.number, title, values) as run:
+            trial.set_user_attr(RUN_ID, run.run_id)
+            try:
+                params = with_values(self._params, values, f"study {self._plan.name}")
+                score = self._train(trial, params, run)
+            except optuna.TrialPruned:
+                run.measured({}, "pruned")
+                print(f"{title}: pruned", flush=True)
+                raise
+            except SettingError as error:
+                trial.set_user_attr(REASON, str(error))
+                run.measured({}, "failed")
+                print(f"{title}: failed: {error}", flush=True)
+                raise
+            run.measured(trial.user_attrs[FIGURES], "complete")
+            print(f"{title}: validation {self._plan.metric} {score:.4f}", flush=True)
+            return score
 
+    def _suggest(self, trial: Trial) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for name, one in self._params.study.space.items():
+            if one.choices is not None:
+                values[name] = trial.suggest_categorical(name, one.choices)
+                continue
+            assert one.low is not None
+            assert one.high is not None
+            if is_whole(self._params, name, one):
+                values[name] = trial.suggest_int(name, int(one.low), int(one.high), log=one.log)
+            else:
+                values[name] = trial.suggest_float(name, one.low, one.high, log=one.log)
+        return values
 
-def price(plan: Plan, params: Params, lab: Lab, queue: Queue, wall: float, workers: int) -> Price | None:
-    """What the study cost; `wall` seconds by the clock with `workers` at once. None where no plain student trains.
+    def _train(self, trial: Trial, params: Params, run: tracking.TrialRun) -> float:
+        """Train RoS-KD's student with every seed; the mean of the smoothed students' validation is the objective.
 
-    Teachers that an earlier study has left in the store cost nothing.
-    """
-    try:
-        plain = sum(lab.student(params, seed, PLAIN).seconds for seed in params.seeds)
-    except SettingError:  # the comparison tells it
-        return None
-    done = [trial for trial in queue.trials() if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    begun = min(trial.datetime_start.timestamp() for trial in done if trial.datetime_start)
-    folders = {
-        folder
-        for values in _teacher_values([trial.params for trial in done])
-        for seed in params.seeds
-        for folder in lab.teachers(with_values(params, values, f"study {plan.name}"), seed, ROSKD_RUN)
-    }
-    teachers = sum(seconds_of(folder) for folder in folders if (folder / MADE_FROM).stat().st_mtime >= begun)
-    return Price(wall, teachers, plain, len(done), workers)
+        Pruning looks at the unsmoothed student, epoch by epoch; the seeds follow one another.
+        """
+        metric, epochs, method = self._plan.metric, params.training.epochs, METHODS[SUBJECT]
+        scores: list[float] = []
+        figures: dict[str, float] = {}
+        seconds = 0.0
+        for place, seed in enumerate(params.seeds):
 
+            def on_epoch(epoch: int, metrics: dict[str, float], place: int = place) -> None:
+                step = place * epochs + epoch
+                run.log_epoch(step, metrics)
+                trial.report(metrics.get(f"val/{metric}", float("nan")), step)
+                if trial.should_prune():
+                    raise TrainingAbandonedError
 
-def _teacher_values(found: list[dict[str, Any]]) -> list[Values]:
-    """The distinct settings of what decides teachers: all but the distillation and the student."""
-    own = [
-        {name: value for name, value in values.items() if not name.startswith(("distillation", "student", "smoothing"))}
-        for values in found
-    ]
-    return [values for place, values in enumerate(own) if values not in own[:place]]
+            try:
+                outcome = self._students.train(params, seed, method.run, on_epoch)
+            except TrainingAbandonedError:
+                raise optuna.TrialPruned from None
+            scores.append(outcome.value(metric, method.checkpoint))
+            seconds += outcome.seconds
+            for name, value in outcome.headline(method.checkpoint).items():
+                figures[name] = figures.get(name, 0.0) + value / len(params.seeds)
+        trial.set_user_attr(SECONDS, seconds)
+        trial.set_user_attr(FIGURES, figures)
+        return sum(scores) / len(scores)
 
+    def _sampler(self, number: int) -> BaseSampler:
+        """A sampler whose draws depend on the seed and the trials before it: a second run repeats them."""
+        study = self._params.study
+        seed = derive(study.seed, f"trial {number}") % 2**32
+        if study.sampler == "random":
+            return RandomSampler(seed=seed)
+        if study.sampler == "qmc":
+            return QMCSampler(seed=study.seed)
+        return TPESampler(seed=seed, n_startup_trials=min(10, max(1, study.trials // 2)), constant_liar=True)
 
-def comparison(rows: list[Contender], metric: str) -> str:
-    """Return the contenders as a plain table; the study's own metric stands first."""
-    names = list(dict.fromkeys([metric, "f1_macro", "auroc_macro"]))
-    columns = [f"{split}/{name}" for split in ("val", "test") for name in names]
-    width = max(len(row.title) for row in rows)
-    head = " " * width + "".join(f"  {column:>15}" for column in columns)
-    return "\n".join(
-        [head, *(row.title.ljust(width) + "".join(f"  {row.figures[name]:>15.3f}" for name in columns) for row in rows)]
-    )
+    def _pruner(self) -> BasePruner:
+        epochs = self._params.training.epochs
+        return {
+            "none": NopPruner(),
+            "hyperband": HyperbandPruner(max_resource=epochs * len(self._params.seeds)),
+            "median": MedianPruner(n_startup_trials=5, n_warmup_steps=epochs // 3),
+        }[self._params.study.pruner]

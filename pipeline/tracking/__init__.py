@@ -3,10 +3,10 @@
 A stage logs with `live_run` while it trains; the last stage, `track`, calls `mirror`, which repairs, evaluates and
 registers:
 
-    with tracking.live_run(params, tracking.student(params, seed, "baseline_5")) as run:
+    with tracking.live_run(params, layout, tracking.student(params, layout, seed, "baseline_5")) as run:
         run.log_epoch(epoch, {"train/loss": 1.2, "val/f1_macro": 0.6})
         run.finish(history)
-    print(tracking.mirror(params))
+    print(tracking.mirror(params, layout))
 """
 
 from pipeline.tracking.live import LiveRun, live_run

@@ -27,7 +27,7 @@ QUIET = {
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
 }
-"""MLflow reads these when it is imported; whoever sets one himself has his way."""
+"""MLflow reads these when it is imported; existing values are kept."""
 NOISY = ("mlflow", "alembic")
 
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.common.files import sha256_file
+from pipeline.common.layout import Layout
 from pipeline.params.tree import Params
 from pipeline.tracking.connection import plain_errors
 from pipeline.tracking.records import curves
@@ -81,13 +82,13 @@ class LiveRun:
 
 
 @contextmanager
-def live_run(params: Params, child: Child, *, root: Path = Path(), active: bool = True) -> Iterator[LiveRun]:
+def live_run(params: Params, layout: Layout, child: Child, *, active: bool = True) -> Iterator[LiveRun]:
     """Yield the child's run; a run cut off under the same parent is continued, a finished one is replaced.
 
     `active` False, which every rank but 0 passes, and `tracking.enabled` false give a run that does nothing, and mlflow
     is not imported. Raises UserError where the tracker cannot be opened.
     """
-    run = _begin(params, child, root) if active and params.tracking.enabled else LiveRun(None)
+    run = _begin(params, layout, child) if active and params.tracking.enabled else LiveRun(None)
     with ending(run):
         yield run
 
@@ -106,8 +107,8 @@ def ending(run: LiveRun) -> Iterator[None]:
     run.end("FINISHED")
 
 
-def _begin(params: Params, child: Child, root: Path) -> LiveRun:
-    session = open_session(params, root)
+def _begin(params: Params, layout: Layout, child: Child) -> LiveRun:
+    session = open_session(params, layout)
     with plain_errors(session.uri):
         if not session.adopted:
             session.client.update_run(session.parent_id, status="RUNNING")

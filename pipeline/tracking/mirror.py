@@ -1,13 +1,13 @@
 """The last stage: make the tracker agree with the artefacts, whatever DVC skipped, restored or was killed in."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from pipeline.common import layout as artifacts
+from pipeline.common.layout import Layout
+from pipeline.distillation.methods import METHODS, ordered
 from pipeline.params.tree import Params
 from pipeline.tracking.connection import plain_errors
-from pipeline.tracking.parent import SIDE_BY_SIDE, settle_parent
+from pipeline.tracking.parent import settle_parent
 from pipeline.tracking.records import Evaluation, content, curves_of, values_hash
 from pipeline.tracking.registry import Registration, register_in
 from pipeline.tracking.runs import CONTENT, EVALUATION, NAME, REUSED, Child, children, student
@@ -51,8 +51,8 @@ class Summary:
         return f"{runs}\n{self.registration}" if self.registration else runs
 
 
-def mirror(params: Params, root: Path = Path()) -> Summary:
-    """Make the tracker agree with the artefacts below `root`, and register the student where one was exported.
+def mirror(params: Params, layout: Layout) -> Summary:
+    """Make the tracker agree with the artefacts, and register the student where one was exported.
 
     A child counts as right if it is finished and its content tag is the hash of its history.csv; every other run of it
     is replaced by one made from the files and tagged `reused`. Test metrics are logged again where they changed: their
@@ -60,23 +60,24 @@ def mirror(params: Params, root: Path = Path()) -> Summary:
     """
     if not params.tracking.enabled:
         return Summary(enabled=False)
-    expected = children(params)
-    contents = {child.name: content(child, root) for child in expected}
-    evaluation = Evaluation(root)
-    session = open_session(params, root)
+    expected = children(params, layout)
+    contents = {child.name: content(child) for child in expected}
+    evaluation = Evaluation(layout)
+    session = open_session(params, layout)
     with plain_errors(session.uri):
         runs: dict[str, list[Run]] = {}
         for run in session.all_runs():
             runs.setdefault(run.data.tags.get(NAME, ""), []).append(run)
         settled = {
-            child.name: _settle(session, child, runs.pop(child.name, []), contents[child.name], evaluation, root)
+            child.name: _settle(session, child, runs.pop(child.name, []), contents[child.name], evaluation)
             for child in expected
         }
         for leftover in [run for group in runs.values() for run in group if run.info.status == "RUNNING"]:
             session.client.set_terminated(leftover.info.run_id, "KILLED")
-        compared = [settled[student(params, params.seeds[0], method).name].run_id for method in SIDE_BY_SIDE]
-        settle_parent(session, expected, evaluation, compared, root)
-    registration = register_in(session, params, root) if (root / artifacts.ONNX).is_file() else None
+        shown = [name for name in ordered(params.methods) if METHODS[name].paper]
+        compared = [settled[student(params, layout, params.seeds[0], name).name].run_id for name in shown]
+        settle_parent(session, layout, expected, evaluation, compared)
+    registration = register_in(session, params, layout) if layout.onnx.is_file() else None
     actions = [run.action for run in settled.values()]
     reused = sum(run.reused for run in settled.values())
     return Summary(
@@ -90,19 +91,17 @@ def mirror(params: Params, root: Path = Path()) -> Summary:
     )
 
 
-def _settle(
-    session: Session, child: Child, runs: "list[Run]", wanted: str, evaluation: Evaluation, root: Path
-) -> Settled:
+def _settle(session: Session, child: Child, runs: "list[Run]", wanted: str, evaluation: Evaluation) -> Settled:
     """Leave exactly one right run of the child, a live one if there is one."""
     measured = evaluation.of(child)
     right = [run for run in runs if _is_right(run, wanted, measured)]
     kept = min(right, key=lambda run: REUSED in run.data.tags, default=None)
     if kept is None:
-        settled = Settled(_make(session, child, wanted, evaluation, root), "made", reused=True)
+        settled = Settled(_make(session, child, wanted, evaluation), "made", reused=True)
     else:
         current = kept.data.tags.get(EVALUATION) == values_hash(measured)
         if not current:
-            _evaluate(session, kept.info.run_id, child, evaluation, curves_of(child, root, measured))
+            _evaluate(session, kept.info.run_id, child, evaluation, curves_of(child, measured))
         session.show_data(kept)
         settled = Settled(kept.info.run_id, "unchanged" if current else "updated", REUSED in kept.data.tags)
     for run in runs:
@@ -117,8 +116,8 @@ def _is_right(run: "Run", wanted: str, measured: dict[str, float]) -> bool:
     return run.info.status == "FINISHED" and run.data.tags.get(CONTENT) == wanted and not outdated
 
 
-def _make(session: Session, child: Child, wanted: str, evaluation: Evaluation, root: Path) -> str:
-    points = curves_of(child, root, evaluation.of(child))
+def _make(session: Session, child: Child, wanted: str, evaluation: Evaluation) -> str:
+    points = curves_of(child, evaluation.of(child))
     run_id = session.create(child)
     session.log(run_id, points)
     _evaluate(session, run_id, child, evaluation, points)

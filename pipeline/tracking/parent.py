@@ -4,44 +4,41 @@ import json
 from pathlib import Path
 from urllib.parse import quote
 
-from pipeline.common import layout as artifacts
 from pipeline.common.files import sha256_file, sha256_json
-from pipeline.distillation.methods import ROSKD
+from pipeline.common.layout import Layout
 from pipeline.params.file import PARAMS_FILE
 from pipeline.tracking.records import Evaluation, headlines, values_hash
 from pipeline.tracking.runs import EVALUATION, NOTE, Child
 from pipeline.tracking.session import Point, Session
 
 ATTACHED = "roskd.attached"
-ATTACHMENTS = {
-    "": (str(PARAMS_FILE),),
-    "report": (str(artifacts.REPORT), str(artifacts.DATA_CARD), str(artifacts.TABLE)),
-    "report/figures": (f"{artifacts.REPORT.parent}/figures/*.png",),
-    "metrics": (f"{artifacts.STUDENT_METRICS.parent}/*.csv",),
-    "splits": (f"{artifacts.SPLITS.parent}/*.csv",),
-    "data": (str(artifacts.DATA_REPORT),),
-}
-"""Folder in the parent's artefacts -> patterns below the root. The ONNX model is in the registered model instead."""
 
 
-SIDE_BY_SIDE = ("baseline_1", "baseline_2", "baseline_3", "baseline_4", "baseline_5", ROSKD)
+def attachments(layout: Layout) -> dict[str, list[Path]]:
+    """The files that the parent keeps, by folder; the ONNX model is in the registered model instead."""
+    return {
+        "": [PARAMS_FILE],
+        "report": [layout.report, layout.data_card, layout.table],
+        "report/figures": sorted(layout.figures.glob("*.png")),
+        "metrics": sorted(path for path in layout.summary.parent.glob("[!.]*") if path.suffix in (".csv", ".json")),
+        "splits": sorted(layout.splits.parent.glob("[!.]*.csv")),
+        "data": [layout.data_report],
+    }
 
 
 def settle_parent(
-    session: Session, expected: list[Child], evaluation: Evaluation, compared: list[str], root: Path
+    session: Session, layout: Layout, expected: list[Child], evaluation: Evaluation, compared: list[str]
 ) -> None:
     """Attach files and log the headline metrics where they changed, and end the parent unless `mlflow run` does.
 
-    `compared`: the ids of the runs of SIDE_BY_SIDE, which the description links.
+    `compared`: the ids of the runs that the description links.
     """
     parent = session.client.get_run(session.parent_id)
     session.show_data(parent)
     values = headlines([child for child in expected if child.kind == "student"], evaluation)
-    files = {
-        folder: sorted({path for name in names for path in root.glob(name)}) for folder, names in ATTACHMENTS.items()
-    }
+    files = {folder: [path for path in paths if path.is_file()] for folder, paths in attachments(layout).items()}
     attached = sha256_json(
-        {str(path.relative_to(root)): sha256_file(path) for group in files.values() for path in group}
+        {f"{folder}/{path.name}": sha256_file(path) for folder, paths in files.items() for path in paths}
     )
     tags = {EVALUATION: values_hash(values), ATTACHED: attached, NOTE: _comparison(session, compared)}
     if parent.data.tags.get(EVALUATION) != tags[EVALUATION]:
@@ -57,6 +54,6 @@ def settle_parent(
 
 
 def _comparison(session: Session, run_ids: list[str]) -> str:
-    """The parent's description: a link to MLflow's page that shows Baselines I to V and RoS-KD side by side."""
+    """The parent's description: a link to MLflow's page that shows the paper's methods side by side."""
     runs, experiments = (quote(json.dumps(ids)) for ids in (run_ids, [session.experiment_id]))
-    return f"[Baselines I to V and RoS-KD side by side](#/compare-runs?runs={runs}&experiments={experiments})"
+    return f"[The paper's methods side by side](#/compare-runs?runs={runs}&experiments={experiments})"

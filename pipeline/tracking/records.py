@@ -1,18 +1,19 @@
 """What the artefacts say about each run: its curves from history.csv, its evaluation from the metrics files."""
 
-import csv
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-from pipeline.common import layout as artifacts
 from pipeline.common.errors import UserError
 from pipeline.common.files import sha256_file, sha256_json
-from pipeline.distillation.methods import ROSKD
+from pipeline.common.layout import Layout
+from pipeline.common.tables import read_csv
+from pipeline.distillation.methods import METHODS, SUBJECT
 from pipeline.tracking.runs import Child
 from pipeline.tracking.session import Point
+from pipeline.training.history import read_history
 
 HEADLINES = ("f1_macro", "auroc_macro")
 """The metrics that the parent run shows for every method."""
@@ -20,54 +21,46 @@ AT_HALF = "_at_0.5"
 """Suffix of metrics at the fixed threshold 0.5, at which the curves are taken; the plain names are at tuned ones."""
 
 
-def read_rows(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """The rows of a CSV; raises UserError where it is missing or lacks one of `columns`."""
-    try:
-        with path.open(encoding="utf-8", newline="") as stream:
-            reader = csv.DictReader(stream)
-            missing = set(columns) - set(reader.fieldnames or ())
-            if missing:
-                raise UserError(f"{path}: has no column {', '.join(sorted(missing))}; run make repro to write it again")
-            return list(reader)
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; run make repro, which writes it, before its runs are tracked") from None
+def curves(path: Path) -> list[Point]:
+    """The epoch curves of a history.csv, non-finite values left out."""
+    rows = read_history(path).to_dict("records")
+    points = [Point(f"{row['split']}/{row['metric']}", int(row["epoch"]), float(row["value"])) for row in rows]
+    return [point for point in points if math.isfinite(point.value)]
 
 
-def curves(history: Path) -> list[Point]:
-    """The epoch curves of a history.csv, blank and non-finite values left out."""
-    rows = read_rows(history, ("epoch", "split", "metric", "value"))
-    points = ((f"{row['split']}/{row['metric']}", int(row["epoch"]), _number(row["value"])) for row in rows)
-    return [Point(key, epoch, value) for key, epoch, value in points if value is not None]
+def curves_of(child: Child, measured: Mapping[str, float]) -> list[Point]:
+    """The curves a child shows; another result of a run has those curves whose end it measures for itself."""
+    assert child.history is not None
+    points = curves(child.history)
+    own = METHODS.get(child.params["method"])
+    is_other_result = own is not None and own.run != child.params["method"]
+    return [point for point in points if point.key in measured] if is_other_result else points
 
 
-def curves_of(child: Child, root: Path, measured: Mapping[str, float]) -> list[Point]:
-    """The curves a child shows; RoS-KD has those of the run that it smooths, where it has an end point of its own."""
-    points = curves(root / child.history)
-    return [point for point in points if point.key in measured] if child.params["method"] == ROSKD else points
-
-
-def content(child: Child, root: Path) -> str:
+def content(child: Child) -> str:
     """The hash of what the child's curves are made from."""
-    path = root / child.history
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; run make repro, which trains {child.title}, before it is tracked")
-    return sha256_file(path)
+    assert child.history is not None
+    if not child.history.is_file():
+        raise UserError(
+            f"{child.history}: no such file; run make repro, which trains {child.title}, before it is tracked"
+        )
+    return sha256_file(child.history)
 
 
 class Evaluation:
     """The values measured once, after training, per child: `{"test/f1_macro": 0.6, ...}`."""
 
-    def __init__(self, root: Path):
+    def __init__(self, layout: Layout):
         """Read students.csv and teachers.csv; raises UserError where one is missing or malformed."""
         self._values: dict[str, dict[str, float]] = defaultdict(dict)
         columns = ("seed", "method", "checkpoint", "split", "metric", "class", "value")
-        for row in read_rows(root / artifacts.STUDENT_METRICS, columns):
+        for row in _rows(layout.student_metrics, columns):
             self._add(f"{row['method']}/seed{row['seed']}", _student_key(row), row["value"])
         for values in self._values.values():
             for key in [key for key in values if key.startswith("val/") and key.endswith(AT_HALF)]:
                 values[key.removesuffix(AT_HALF)] = values.pop(key)  # the end of a curve is measured as the curve
         columns = ("seed", "pool", "architecture", "split", "metric", "class", "value")
-        for row in read_rows(root / artifacts.TEACHER_METRICS, columns):
+        for row in _rows(layout.teacher_metrics, columns):
             key = _key("test", row["metric"], row["class"]) if row["split"] == "test" else None
             self._add(f"teacher/{row['pool']}/{row['architecture']}/seed{row['seed']}", key, row["value"])
 
@@ -76,7 +69,7 @@ class Evaluation:
         return self._values.get(child.name, {})
 
     def points(self, child: Child, curve: list[Point]) -> list[Point]:
-        """The same as points: at step 0, but RoS-KD's own validation ends its `curve`, a step after the last."""
+        """The same as points: at step 0, but a method's own validation ends its `curve`, a step after the last."""
         after = max((point.step for point in curve), default=0) + 1
         drawn = {point.key for point in curve}
         ends = re.compile(r"val/[^/]+").fullmatch
@@ -93,7 +86,7 @@ class Evaluation:
 
 
 def headlines(students: Iterable[Child], evaluation: Evaluation) -> dict[str, float]:
-    """The parent's own metrics, means over seeds: RoS-KD's overall `test/...`, and `methods/f1_macro/<method>`."""
+    """The parent's own metrics, means over seeds: SUBJECT's overall `test/...`, and `methods/f1_macro/<method>`."""
     collected: dict[str, list[float]] = defaultdict(list)
     for child in students:
         method = child.params["method"]
@@ -101,7 +94,7 @@ def headlines(students: Iterable[Child], evaluation: Evaluation) -> dict[str, fl
             split, _, metric = key.partition("/")
             if split == "test" and metric in HEADLINES:
                 collected[f"methods/{metric}/{method}"].append(value)
-            if split == "test" and method == ROSKD and "/" not in metric:
+            if split == "test" and method == SUBJECT and "/" not in metric:
                 collected[key].append(value)
     return {key: math.fsum(values) / len(values) for key, values in collected.items()}
 
@@ -111,18 +104,23 @@ def values_hash(values: dict[str, float]) -> str:
     return sha256_json(values)
 
 
-def _student_key(row: dict[str, str]) -> str | None:
+def _student_key(row: dict[Hashable, str]) -> str | None:
     """`test/f1_macro` of the weights the method stands for, `test/selected/f1_macro` of its other checkpoints.
 
     Validation of the last weights is left out, because it is the last point of the curve; so is validation by class.
     """
-    split, is_roskd = row["split"], row["method"] == ROSKD
-    main = row["checkpoint"] == ("smoothed" if is_roskd else "last")
+    split, method = row["split"], METHODS[row["method"]]
+    ends_a_curve = method.run == row["method"]
+    main = row["checkpoint"] == method.checkpoint
     if row["class"]:
         return _key(split, row["metric"], row["class"]) if main and split == "test" else None
     if main:
-        return _key(split, row["metric"]) if split == "test" or is_roskd else None
+        return _key(split, row["metric"]) if split == "test" or not ends_a_curve else None
     return _key(split, row["checkpoint"], row["metric"])
+
+
+def _rows(path: Path, columns: Sequence[str]) -> list[dict[Hashable, str]]:
+    return read_csv(path, columns).to_dict("records")
 
 
 def _key(*parts: str) -> str:

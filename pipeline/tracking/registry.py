@@ -1,21 +1,21 @@
 """The registered model: one version per content, the newest as challenger, the best of the same data as champion."""
 
 import io
-import json
 import math
 from collections.abc import Mapping
 from contextlib import redirect_stderr
 from dataclasses import dataclass
-from pathlib import Path
 
-from pipeline.common import layout as artifacts
+from models.names import Task
 from pipeline.common.errors import UserError
 from pipeline.common.files import sha256_files, sha256_json
-from pipeline.distillation.methods import ROSKD
-from pipeline.params.tree import Params, Task
+from pipeline.common.layout import Layout
+from pipeline.common.tables import read_csv
+from pipeline.distillation.methods import METHODS, served
+from pipeline.params.tree import Params
 from pipeline.tracking.connection import connect, database_file, plain_errors, tracking_uri
-from pipeline.tracking.records import Evaluation, read_rows
-from pipeline.tracking.runs import CONTENT, student
+from pipeline.tracking.records import Evaluation, curves_of
+from pipeline.tracking.runs import CONTENT, Child, student
 from pipeline.tracking.session import Session, open_session
 
 CHAMPION, CHALLENGER = "champion", "challenger"
@@ -46,23 +46,23 @@ class Registration:
         return f"model {self.model} version {self.version} ({state}): {' and '.join(self.aliases)}; {self.reason}"
 
 
-def register(params: Params, root: Path = Path()) -> Registration | None:
+def register(params: Params, layout: Layout) -> Registration | None:
     """Register the exported student as `mirror` does, after it; None where tracking is off."""
-    return register_in(open_session(params, root), params, root) if params.tracking.enabled else None
+    return register_in(open_session(params, layout), params, layout) if params.tracking.enabled else None
 
 
-def register_in(session: Session, params: Params, root: Path) -> Registration:
+def register_in(session: Session, params: Params, layout: Layout) -> Registration:
     """Register the exported student once per content, as challenger, and as champion where it deserves it.
 
     A version is judged once, when it is made: an alias that a person moves afterwards stays where it was put.
-    Raises UserError where RoS-KD's run or its validation metric is missing.
+    Raises UserError where the served method's run or its validation metric is missing.
     """
     name = f"roskd-{params.data.source}"
-    tags = _version_tags(session, params, root)
+    tags = _version_tags(session, params, layout)
     with plain_errors(session.uri):
         versions = session.client.search_model_versions(f"name = '{name}'")
         known = next((v for v in versions if v.tags.get(CONTENT) == tags[CONTENT]), None)
-        version = str(known.version) if known else _log_version(session, params, root, name, tags)
+        version = str(known.version) if known else _log_version(session, params, layout, name, tags)
         for key in [key for key, value in tags.items() if known and known.tags.get(key) != value]:
             session.client.set_model_version_tag(name, version, key, tags[key])
         aliases = session.client.get_registered_model(name).aliases
@@ -123,56 +123,56 @@ def model_exists(model_uri: str) -> bool:
     return True
 
 
-def _version_tags(session: Session, params: Params, root: Path) -> dict[str, str]:
-    child = student(params, params.seeds[0], ROSKD)
-    metric = RANKED_BY[params.task]
-    value = Evaluation(root).of(child).get(metric)
+def _version_tags(session: Session, params: Params, layout: Layout) -> dict[str, str]:
+    method = served(params.methods)
+    child, metric = student(params, layout, params.seeds[0], method), RANKED_BY[params.task]
+    value = _validation(child, Evaluation(layout)).get(metric)
     if value is None:
         raise UserError(
-            f"{root / artifacts.STUDENT_METRICS}: has no {metric} of method {ROSKD}, checkpoint smoothed, seed "
-            f"{params.seeds[0]}, by which versions are compared; run make repro to evaluate again"
+            f"{layout.student_metrics}: has no {metric} of method {method}, checkpoint {METHODS[method].checkpoint}, "
+            f"seed {params.seeds[0]}, by which versions are compared; run make repro to evaluate again"
         )
     return {
-        CONTENT: sha256_files([root / artifacts.ONNX, root / artifacts.ONNX_META]),
-        "method": ROSKD,
+        CONTENT: sha256_files([layout.onnx, layout.onnx_meta]),
+        "method": method,
         "seed": str(params.seeds[0]),
         "task": params.task,
-        "classes": ", ".join(_classes(root)),
+        "classes": ", ".join(map(str, session.state.data["classes"])),
         metric: repr(value),
         "data_hash": session.state.data_hash,
         "params_hash": session.state.params_hash,
-        "validation_hash": _validation_hash(root),
+        "validation_hash": _validation_hash(layout),
     }
 
 
-def _classes(root: Path) -> list[str]:
-    report = root / artifacts.DATA_REPORT
-    try:
-        return [str(name) for name in json.loads(report.read_text(encoding="utf-8"))["classes"]]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{report}: has no readable list `classes` ({error}); run make repro again") from error
+def _validation(child: Child, evaluation: Evaluation) -> dict[str, float]:
+    """A method's own figures; those of a run's last epoch are the end of its curves."""
+    own = evaluation.of(child)
+    ends = {point.key: point.value for point in curves_of(child, own)}
+    return ends | own
 
 
-def _validation_hash(root: Path) -> str:
+def _validation_hash(layout: Layout) -> str:
     """The hash of which samples validate, with the labels they are given."""
-    splits = read_rows(root / artifacts.SPLITS, ("sample_id", "split"))
-    given = {row["sample_id"]: row["given"] for row in read_rows(root / artifacts.LABELS, ("sample_id", "given"))}
-    chosen = sorted(row["sample_id"] for row in splits if row["split"] == "val")
+    table = read_csv(layout.splits, ["sample_id", "split"])
+    labels = read_csv(layout.labels, ["sample_id", "given"])
+    given = dict(zip(labels["sample_id"], labels["given"], strict=True))
+    chosen = sorted(table.loc[table["split"] == "val", "sample_id"])
     return sha256_json([[sample, given.get(sample, "")] for sample in chosen])
 
 
-def _log_version(session: Session, params: Params, root: Path, name: str, tags: dict[str, str]) -> str:
-    """Log the served model in RoS-KD's run with that run's own figures, and register it; returns the version."""
+def _log_version(session: Session, params: Params, layout: Layout, name: str, tags: dict[str, str]) -> str:
+    """Log the served model in its method's run with that run's own figures, and register it; returns the version."""
     import mlflow
 
     from models import serving
 
-    child = student(params, params.seeds[0], ROSKD)
+    child = student(params, layout, params.seeds[0], served(params.methods))
     run = next(iter(session.runs_of(child)), None)
     if run is None:
         raise UserError(f"the tracker has no run {child.name} to hold the model; run `make repro`, which tracks first")
     run_id = run.info.run_id
-    specification = serving.model_spec(root / artifacts.ONNX, root / artifacts.ONNX_META)
+    specification = serving.model_spec(layout.onnx, layout.onnx_meta)
     mlflow.set_tracking_uri(session.uri)
     with mlflow.start_run(run_id=run_id):
         info = mlflow.pyfunc.log_model(name="student", step=MEASURED_ONCE, **specification)

@@ -5,10 +5,10 @@ import os
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pipeline.common.errors import UserError
+from pipeline.common.layout import Layout
 from pipeline.params.tree import Params
 from pipeline.tracking.connection import connect, database_file, exclusive, plain_errors, tracking_uri
 from pipeline.tracking.dataset import dataset_input
@@ -89,9 +89,9 @@ class Session:
         return list(self.client.search_runs([self.experiment_id], query, max_results=RUNS_PER_SEARCH))
 
 
-def open_session(params: Params, root: Path) -> Session:
+def open_session(params: Params, layout: Layout) -> Session:
     """Open the tracker and find or make the parent run of the present state. Raises UserError."""
-    state = read_state(params, root)
+    state = read_state(params, layout)
     client, uri = connect(), tracking_uri()
     adopted = os.environ.get("MLFLOW_RUN_ID")
     with plain_errors(uri), exclusive(uri):

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from pipeline.common import layout as artifacts
+from pipeline.common.layout import Layout
 from pipeline.params.tree import Params
 from pipeline.tracking.connection import plain_errors
 from pipeline.tracking.live import LiveRun, ending
@@ -42,6 +42,14 @@ class StudyRun:
         """MLflow's id of the study's run, "" where tracking is off."""
         return self._session.parent_id if self._session else ""
 
+    def has_trial(self, number: int) -> bool:
+        """Whether a trial's run is there and has ended; also where tracking is off."""
+        if self._session is None:
+            return True
+        with plain_errors(self._session.uri):
+            runs = self._session.runs_of(self._child(number, "", {}))
+        return any(run.info.status == "FINISHED" for run in runs)
+
     @contextmanager
     def trial(self, number: int, title: str, params: Mapping[str, Any]) -> Iterator[TrialRun]:
         """Yield the run of a trial; `params` are those it differs in from params.yaml."""
@@ -71,20 +79,22 @@ class StudyRun:
 
     def _start(self, number: int, title: str, params: Mapping[str, Any]) -> str:
         assert self._session is not None
-        told = {key: str(value) for key, value in params.items()}
-        child = Child("trial", f"{self._name}/trial{number}", title, artifacts.STUDIES / self._name, told)
         with plain_errors(self._session.uri):
-            return self._session.create(child)
+            return self._session.create(self._child(number, title, params))
+
+    def _child(self, number: int, title: str, params: Mapping[str, Any]) -> Child:
+        values = {key: str(value) for key, value in params.items()}
+        return Child("trial", f"{self._name}/trial{number}", title, None, values)
 
 
-def study_run(params: Params, name: str, key: str, root: Path = Path()) -> StudyRun:
+def study_run(params: Params, layout: Layout, name: str, key: str) -> StudyRun:
     """Find or make the run of the study `name` whose definition hashes to `key`, beside the pipeline's own runs.
 
     Raises UserError where the tracker cannot be opened.
     """
     if not params.tracking.enabled:
         return StudyRun(None, name)
-    pipeline = open_session(params, root)
+    pipeline = open_session(params, layout)
     own = {KEY: key, KIND: "study", NAME: f"study/{name}"}
     with plain_errors(pipeline.uri):
         if pipeline.adopted:  # mlflow run has made the study's run, and will end it

@@ -1,4 +1,4 @@
-"""torch.compile for `training.compile`: where it is applied, and how its failures are told."""
+"""torch.compile for `machine.compile`: where it is applied, and plain messages for its failures."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +22,7 @@ def compile_model(model: nn.Module) -> None:
 
 
 @contextmanager
-def compile_errors_told(compiled: bool) -> Iterator[None]:
+def plain_compile_errors(compiled: bool) -> Iterator[None]:
     """Turn a failure of torch.compile inside into a UserError."""
     if not compiled:
         yield
@@ -34,6 +34,6 @@ def compile_errors_told(compiled: bool) -> Iterator[None]:
     except TorchDynamoException as error:
         reason = " ".join(str(error).split("\n\n")[0].split())  # what follows are hints for torch's developers
         raise UserError(
-            f"training.compile is true, but torch.compile failed ({reason}). It needs a C++ compiler, and Triton on a "
-            "GPU; set training.compile: false to train without it"
+            f"machine.compile is true, but torch.compile failed ({reason}). It needs a C++ compiler, and Triton on a "
+            "GPU; set machine.compile: false to train without it"
         ) from error

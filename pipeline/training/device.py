@@ -9,7 +9,7 @@ from pipeline.common.errors import UserError
 
 
 def pick_device(wish: str, local_rank: int = 0) -> torch.device:
-    """Return the device for `training.device`: auto takes the GPU where there is one. Raises UserError.
+    """Return the device for `machine.device`: auto takes the GPU where there is one. Raises UserError.
 
     `local_rank`: which GPU, where several processes of one machine have one each.
 
@@ -17,14 +17,14 @@ def pick_device(wish: str, local_rank: int = 0) -> torch.device:
     TF32: its 11 significant bits are what float16 soft labels keep, at several times the speed.
     """
     if wish == "cuda" and not torch.cuda.is_available():
-        raise UserError("training.device is cuda, but torch sees no CUDA device; set it to auto or cpu")
+        raise UserError("machine.device is cuda, but torch sees no CUDA device; set it to auto or cpu")
     if wish == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     torch.backends.cudnn.benchmark = True  # two batch sizes an epoch: each is tuned once
     torch.set_float32_matmul_precision("high")
     if local_rank >= torch.cuda.device_count():
         raise UserError(
-            f"training.processes asks for {local_rank + 1} or more processes, but this machine has "
+            f"machine.processes asks for {local_rank + 1} or more processes, but this machine has "
             f"{torch.cuda.device_count()} GPUs; set it to null (one per GPU)"
         )
     torch.cuda.set_device(local_rank)

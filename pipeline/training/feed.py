@@ -21,7 +21,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.seeds import stream
 
 RESIDENT_SHARE = 0.25
-"""Largest share of the free device memory that `training.data_on_device: auto` gives to images."""
+"""Largest share of the free device memory that `machine.data_on_device: auto` gives to images."""
 AHEAD = 3
 """Batches that are read before they are asked for."""
 COPIED_AT_ONCE = 512
@@ -48,7 +48,7 @@ def share(batches: Sequence[np.ndarray], rank: int, world: int) -> list[np.ndarr
 def open_images(
     images: np.ndarray, rows: np.ndarray, device: torch.device, on_device: Literal["auto", True, False]
 ) -> Images:
-    """Return the reader that `training.data_on_device` asks for; `rows` are those that will be read.
+    """Return the reader that `machine.data_on_device` asks for; `rows` are those that will be read.
 
     On a CPU there is nothing to choose. Raises UserError where `true` asks for more memory than the GPU has free.
     """
@@ -60,7 +60,7 @@ def open_images(
             return ResidentImages(images, rows, device)
         except torch.OutOfMemoryError:
             raise UserError(
-                f"training.data_on_device is {str(on_device).lower()}, but {len(rows):,} images take "
+                f"machine.data_on_device is {str(on_device).lower()}, but {len(rows):,} images take "
                 f"{needed / 2**30:.1f} GiB and the GPU has {free / 2**30:.1f} GiB free; set it to false (images are "
                 "then read ahead), lower data.image_size, or end what else uses the GPU"
             ) from None

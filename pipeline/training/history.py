@@ -3,7 +3,10 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pandas as pd
+
 from pipeline.common.files import write_text
+from pipeline.common.tables import read_csv
 
 COLUMNS = "epoch,split,metric,value"
 
@@ -26,3 +29,19 @@ class History:
         """Write the CSV; numbers in full precision, undefined ones blank."""
         lines = [f"{e},{split},{metric},{'' if v != v else repr(v)}" for e, split, metric, v in self.rows]
         write_text(path, "\n".join([COLUMNS, *lines]) + "\n")
+
+
+def read_history(path: Path) -> pd.DataFrame:
+    """Return a history.csv with the columns epoch (int), split, metric and value (NaN where undefined).
+
+    Raises UserError where the file is missing or is no history.
+    """
+    table = read_csv(path, COLUMNS.split(","))
+    return table.assign(epoch=table["epoch"].astype(int), value=pd.to_numeric(table["value"]))
+
+
+def by_epoch(history: pd.DataFrame) -> list[dict[str, float]]:
+    """Return `{"split/metric": value}` of each epoch, in order."""
+    keys = history["split"] + "/" + history["metric"]
+    rows = history.assign(key=keys).groupby("epoch")
+    return [dict(zip(found["key"], found["value"], strict=True)) for _, found in rows]

@@ -18,7 +18,7 @@ from pipeline.data.views import Views
 from pipeline.distillation.objective import Batch, Objective
 from pipeline.distillation.smoothing import RunningAverage, warmup_epochs
 from pipeline.params.tree import TrainingParams
-from pipeline.training.compiling import compile_errors_told, compile_model
+from pipeline.training.compiling import compile_model, plain_compile_errors
 from pipeline.training.device import autocast_dtype
 from pipeline.training.feed import epoch_batches, share
 from pipeline.training.history import History
@@ -48,12 +48,13 @@ class TrainingSet:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Schedule:
     """What one training does: its schedule, its seed, and how it is validated.
 
     `validate(model)` returns metrics of the validation split; `primary` names the one that picks `selected`.
-    `smoothing_warmup` None keeps no running average. `on_epoch(epoch, {"split/metric": value})` is told of each epoch;
-    resume files, written at the end of an epoch, take at most `resume_share` of the time.
+    `smoothing_warmup` None keeps no running average. `on_epoch(epoch, {"split/metric": value})` is called after each
+    epoch; resume files, written at the end of an epoch, take at most `resume_share` of the time. `compile`: whether
+    torch.compile compiles the network.
     """
 
     params: TrainingParams
@@ -63,6 +64,7 @@ class Plan:
     smoothing_warmup: float | None = None
     on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None
     resume_share: float = RESUME_SHARE
+    compile: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,7 +88,7 @@ def fit(
     model: Classifier,
     data: TrainingSet,
     objective: Objective,
-    plan: Plan,
+    schedule: Schedule,
     device: torch.device,
     resume: ResumeFile,
     world: World | None = None,
@@ -97,27 +99,27 @@ def fit(
     too small; and when the network cannot be compiled.
     """
     try:
-        with compile_errors_told(plan.params.compile):
-            return _fit(_Training(model, data, objective, plan, device, world or World(device)), plan, resume)
+        with plain_compile_errors(schedule.compile):
+            return _fit(_Training(model, data, objective, schedule, device, world or World(device)), schedule, resume)
     except torch.OutOfMemoryError as error:
         raise SettingError(
-            f"the GPU's memory does not hold a training step of training.batch_size {plan.params.batch_size} "
+            f"the GPU's memory does not hold a training step of training.batch_size {schedule.params.batch_size} "
             f"({str(error).splitlines()[0]}). Lower training.batch_size or data.image_size, or set "
-            "training.data_on_device: false"
+            "machine.data_on_device: false"
         ) from None
 
 
-def _fit(training: "_Training", plan: Plan, resume: ResumeFile) -> Fitted:
+def _fit(training: "_Training", schedule: Schedule, resume: ResumeFile) -> Fitted:
     training.restore(resume)
     saved, cost = time.monotonic(), 0.0
-    while training.epoch < plan.params.epochs:
+    while training.epoch < schedule.params.epochs:
         training.run_epoch()
         begun = time.monotonic()
-        if training.world.leads and cost <= plan.resume_share * (begun - saved):
+        if training.world.leads and cost <= schedule.resume_share * (begun - saved):
             resume.save(training.state())
             saved = time.monotonic()
             cost = saved - begun
-        plan.on_epoch(training.epoch, training.history.of_epoch(training.epoch))
+        schedule.on_epoch(training.epoch, training.history.of_epoch(training.epoch))
     return training.finish()
 
 
@@ -129,17 +131,17 @@ class _Training:
         model: Classifier,
         data: TrainingSet,
         objective: Objective,
-        plan: Plan,
+        schedule: Schedule,
         device: torch.device,
         world: World,
     ) -> None:
-        torch.manual_seed(derive(plan.seed, world.named("dropout")))
+        torch.manual_seed(derive(schedule.seed, world.named("dropout")))
         self.model = model.to(device)
-        self.data, self.objective, self.plan, self.device, self.world = data, objective, plan, device, world
+        self.data, self.objective, self.schedule, self.device, self.world = data, objective, schedule, device, world
         self.images, self.rows = as_images(data.images, device), to_device(data.rows, device)
-        params = plan.params
+        params = schedule.params
         self.dtype = autocast_dtype(device, model, params.precision)
-        if params.compile:
+        if schedule.compile:
             compile_model(self.model)
         self.network = world.replicate(self.model, params.batch_norm == "sync")
         self.optimiser = torch.optim.SGD(
@@ -147,7 +149,7 @@ class _Training:
         )
         milestones = [round(share * params.epochs) for share in params.decay_at]
         self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimiser, milestones, gamma=0.1)
-        self.average = None if plan.smoothing_warmup is None else RunningAverage(self.model)
+        self.average = None if schedule.smoothing_warmup is None else RunningAverage(self.model)
         self.history = History()
         self.selected: tuple[float, Weights] | None = None
         self.epoch = 0
@@ -156,23 +158,23 @@ class _Training:
         """One pass over the training set, validation, and the running average."""
         self.history.add(self.epoch + 1, "train", self._train())
         self.world.same_buffers(self.model)
-        metrics = self.plan.validate(self.model)
+        metrics = self.schedule.validate(self.model)
         self.history.add(self.epoch + 1, "val", metrics)
-        value = metrics[self.plan.primary]
+        value = metrics[self.schedule.primary]
         value = -math.inf if math.isnan(value) else value  # undefined where validation has one class alone
         if self.selected is None or value > self.selected[0]:
             self.selected = (value, _copy(self.model))
         self.epoch += 1
         if self.average is not None and self.epoch > warmup_epochs(
-            self.plan.smoothing_warmup or 0.0, self.plan.params.epochs
+            self.schedule.smoothing_warmup or 0.0, self.schedule.params.epochs
         ):
             self.average.update(self.model)
 
     def _train(self) -> dict[str, float]:
         """One pass; the host looks at the device every CHECK_EVERY steps and at the end alone."""
         self.model.train()
-        params, world = self.plan.params, self.world
-        order = epoch_batches(len(self.data.rows), params.batch_size, self.plan.seed, self.epoch, world.size)
+        params, world = self.schedule.params, self.world
+        order = epoch_batches(len(self.data.rows), params.batch_size, self.schedule.seed, self.epoch, world.size)
         own = share(order, world.rank, world.size)
         sums: dict[str, Tensor] = {}
         totals = torch.empty(len(order), device=self.device)
@@ -238,7 +240,7 @@ class _Training:
         return Fitted(_copy(self.model), self.selected[1], smoothed, self.history)
 
     def _last_view(self) -> Generator[Tensor, None, None]:
-        view = self.data.views.of_epoch(self.plan.params.epochs - 1)
+        view = self.data.views.of_epoch(self.schedule.params.epochs - 1)
         order = np.array_split(self.data.rows, max(1, len(self.data.rows) // 256))
         parts = self.rows.split([len(rows) for rows in order])
         with closing(self.images.read(order)) as blocks:
@@ -276,7 +278,7 @@ class _Training:
         if self.world.leads:
             restore_random_state(state["random"], self.device)
         else:
-            torch.manual_seed(derive(self.plan.seed, self.world.named(f"dropout from epoch {self.epoch}")))
+            torch.manual_seed(derive(self.schedule.seed, self.world.named(f"dropout from epoch {self.epoch}")))
 
 
 def _copy(model: nn.Module) -> Weights:

@@ -5,7 +5,7 @@ Every process runs the same stage on its share of each batch; process 0 alone wr
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +15,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.common.errors import UserError
 from pipeline.runtime.launch import under_torchrun
+
+T = TypeVar("T")
 
 
 def local_rank() -> int:
@@ -43,7 +45,7 @@ class World:
         if batch_size % self.size:
             raise UserError(
                 f"training.batch_size is {batch_size}, which {self.size} processes cannot share equally; "
-                "choose a multiple of their number, or another training.processes"
+                "choose a multiple of their number, or another machine.processes"
             )
 
     def named(self, stream: str) -> str:
@@ -83,7 +85,10 @@ class World:
         dist.all_gather_object(parts, predict(np.array_split(rows, self.size)[self.rank]))
         return np.concatenate(parts)
 
-    def wait(self) -> None:
-        """Go on when all processes have come here."""
-        if self.size > 1:
-            dist.barrier()
+    def agree(self, value: T) -> T:
+        """Return what process 0 passes, in every process, once all have come here."""
+        if self.size == 1:
+            return value
+        told: list[Any] = [value]
+        dist.broadcast_object_list(told, 0)
+        return told[0]

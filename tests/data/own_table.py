@@ -4,9 +4,9 @@ from pathlib import Path
 
 from PIL import Image
 
+from pipeline.params import file as params_file
 from pipeline.params.overlay import merge
 from pipeline.params.tree import Params
-from pipeline.params import file as params_file
 from pipeline.stages.preset import read_preset
 
 NAMES = ("a.png", "ward 2/b.png", "ward 2/Läsion ß.png", "c.png")

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from models.images import ImageError
+from models.pixels import ImageError
 from pipeline.data.array import decode_images
 from pipeline.data.sources import Source
 

@@ -15,9 +15,9 @@ import pytest
 from pipeline.common.errors import UserError
 from pipeline.data.sources import medmnist, open_source
 from pipeline.data.sources.medmnist_members import MEMBERS
+from pipeline.params import file as params_file
 from pipeline.params.overlay import merge
 from pipeline.params.tree import Params
-from pipeline.params import file as params_file
 from pipeline.stages.preset import read_preset
 
 COUNTS = {"train": 5, "val": 2, "test": 3}

@@ -10,8 +10,8 @@ from pipeline.common.errors import UserError
 from pipeline.common.labels import encode
 from pipeline.data.sources import open_source
 from pipeline.data.splits import assign
-from pipeline.params.overlay import merge
 from pipeline.params import file as params_file
+from pipeline.params.overlay import merge
 from pipeline.stages.preset import read_preset
 from tests.data.own_table import params_of, write_csv
 

@@ -10,9 +10,9 @@ from PIL import Image
 from pipeline.common.errors import UserError
 from pipeline.data.array import write_images
 from pipeline.data.sources import open_source
+from pipeline.params import file as params_file
 from pipeline.params.overlay import merge
 from pipeline.params.tree import Params
-from pipeline.params import file as params_file
 from pipeline.stages.preset import read_preset
 
 REAL = Path("../shared/data").resolve()

@@ -8,7 +8,8 @@ from pydicom import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLSLossless
 
-from models.images import ImageError, decode, load_sized
+from models.images import decode, load_sized
+from models.pixels import ImageError
 from tests.models.encoding import GREY, colour, dicom, grey
 
 JPEG_LS = dicom(grey(), syntax=JPEGLSLossless, PixelData=encapsulate([b"not decoded"]))

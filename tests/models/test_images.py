@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from models.images import MAX_PIXELS, ImageError, decode, load, load_sized, to_channels, to_square
+from models.images import decode, load, load_sized, to_channels, to_square
+from models.pixels import MAX_PIXELS, ImageError
 from tests.models.encoding import colour, encoded, grey
 
 

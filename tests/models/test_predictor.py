@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from models.errors import ModelError
-from models.images import ImageError
+from models.pixels import ImageError
 from models.predictor import Predictor, _has_gpu
 
 

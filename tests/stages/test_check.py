@@ -14,9 +14,9 @@ from pipeline.common.errors import UserError
 from pipeline.common.labels import encode
 from pipeline.data.sources import open_source
 from pipeline.data.splits import assign
+from pipeline.params import file as params_file
 from pipeline.params.overlay import merge
 from pipeline.params.tree import Params
-from pipeline.params import file as params_file
 from pipeline.stages import check, preset
 
 ROOT = Path.cwd()

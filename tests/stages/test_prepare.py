@@ -18,8 +18,8 @@ from PIL import Image
 from pipeline.common import layout as artifacts
 from pipeline.common.errors import UserError
 from pipeline.common.files import sha256_file
-from pipeline.params.tree import Params
 from pipeline.params import file as params_file
+from pipeline.params.tree import Params
 from pipeline.stages import prepare
 
 CLASSES = ["MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC"]

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from models.images import ImageError, Resize, Size, load_sized
+from models.images import Resize, load_sized
+from models.pixels import ImageError, Size
 from pipeline.common.errors import UserError
 
 Reader = Callable[[int], np.ndarray]

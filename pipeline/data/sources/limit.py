@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from models.names import Task
 from pipeline.common.labels import encode, indicator
 from pipeline.common.seeds import stream
 from pipeline.data.sources.base import Reader, Sized, Source
 from pipeline.data.stratify import deal
-from pipeline.params.tree import Task
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,13 @@ import pandas as pd
 from tqdm import tqdm
 
 from models.images import Resize, to_square
+from models.names import Task
 from pipeline.common.errors import UserError
 from pipeline.common.files import atomic
 from pipeline.common.labels import SEPARATOR
 from pipeline.data.sources.base import Source, require_folder
 from pipeline.data.sources.medmnist_members import MEMBERS, RECORD, Member
-from pipeline.params.tree import DataParams, Task
+from pipeline.params.tree import DataParams
 
 SPLITS = ("train", "val", "test")
 BLOCK = 1 << 20

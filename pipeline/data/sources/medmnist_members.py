@@ -6,7 +6,7 @@ scikit-image and more for a table of this size, and makes a folder in the user's
 
 from typing import NamedTuple
 
-from pipeline.params.tree import Task
+from models.names import Task
 
 RECORD = "https://zenodo.org/records/10519652/files"
 """Where the files are published (Zenodo record of MedMNIST v2, all sizes)."""

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from models.names import Task
 from pipeline.common.errors import UserError
 from pipeline.common.labels import SEPARATOR
 from pipeline.data import phantom
 from pipeline.data.sources.base import Source
-from pipeline.params.tree import DataParams, Task
+from pipeline.params.tree import DataParams
 
 
 @dataclass(frozen=True)

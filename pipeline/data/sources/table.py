@@ -7,12 +7,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from models.names import Task
 from pipeline.common.errors import UserError
 from pipeline.common.tables import read_table
 from pipeline.data.sources.base import ImageFiles, Source, require_folder
 from pipeline.data.sources.image_paths import colour_channels, leaves, resolve
 from pipeline.data.sources.table_labels import is_missing, read_labels
-from pipeline.params.tree import DataParams, TableParams, Task
+from pipeline.params.tree import DataParams, TableParams
 
 SPLITS = ("train", "val", "test")
 

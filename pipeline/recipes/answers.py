@@ -1,0 +1,113 @@
+"""The recipe of soft labels: what one trained teacher answers to every view of the training split."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from torch import Tensor
+
+from models.classifier import load_weights
+from models.inference import predict
+from models.names import Architecture
+from models.networks import build
+from pipeline.common.files import write_json
+from pipeline.common.layout import Pool
+from pipeline.data.prepared import Prepared
+from pipeline.distillation.soft_labels import Origin, origin_of, write_soft_labels
+from pipeline.params.tree import Params
+from pipeline.recipes.code import fingerprint
+from pipeline.recipes.store import POLL, Node, OnEpoch
+from pipeline.recipes.teacher import WEIGHTS, teacher
+from pipeline.recipes.workshop import Workshop
+
+ANSWERS, ORIGIN = "answers.npy", "origin.json"
+
+
+def answers(
+    workshop: Workshop, params: Params, seed: int, architecture: Architecture, weights: Path, weights_hash: str
+) -> Node:
+    """Return the node of a teacher's answers; `weights`: its file, whose SHA-256 is `weights_hash`."""
+    origin = origin_for(workshop, params, weights_hash)
+
+    def make(folder: Path, on_epoch: OnEpoch) -> None:
+        bench = workshop.bench(params, seed)
+        network = build(architecture, num_classes=len(bench.prepared.classes), stem=params.teachers.stem)
+        load_weights(network, weights)
+        network, rows, views = network.to(bench.device), bench.prepared.rows("train"), bench.views
+
+        def answer(view: int) -> np.ndarray:
+            def shown(pixels: Tensor, batch: Tensor) -> Tensor:
+                return views.apply(pixels, batch, view)
+
+            return bench.world.answer(rows, lambda own: predict(network, bench.images, own, bench.device, shown))
+
+        write_soft_labels(folder / ANSWERS, views.count, answer, title=architecture, leads=bench.world.leads)
+        if bench.world.leads:
+            write_json(folder / ORIGIN, origin)
+
+    decides = {"code": fingerprint(__name__), "architecture": architecture, "stem": params.teachers.stem, **origin}
+    return Node("answers", f"soft labels of {architecture}, seed {seed}", decides, (ANSWERS, ORIGIN), make)
+
+
+def origin_for(workshop: Workshop, params: Params, weights_hash: str) -> Origin:
+    """What the answers of a teacher are made from, beside code."""
+    prepared: Prepared = workshop.data.prepared(params)
+    return origin_of(weights_hash, workshop.data.digest, prepared.rows("train"), params.views)
+
+
+def known(
+    workshop: Workshop, params: Params, seed: int, pool: Pool, names: Sequence[Architecture]
+) -> list[Node] | None:
+    """Return the nodes of several teachers' answers if all are in the store; makes nothing."""
+    found = [_known(workshop, params, seed, name, teacher(workshop, params, seed, pool, name)) for name in names]
+    whole = [node for node in found if node is not None]
+    return whole if len(whole) == len(found) else None
+
+
+def obtain(
+    workshop: Workshop, params: Params, seed: int, pool: Pool, names: Sequence[Architecture], *, wait: bool = True
+) -> list[Node] | None:
+    """Return the nodes of several teachers' answers, made where they are missing, and the teachers too.
+
+    What another process is making is left to it. `wait` False returns None where something is still missing then.
+    """
+    while True:
+        found = [_obtain(workshop, params, seed, pool, name) for name in names]
+        whole = [node for node in found if node is not None]
+        if len(whole) == len(found):
+            return whole
+        if not wait:
+            return None
+        time.sleep(POLL)
+
+
+def _obtain(workshop: Workshop, params: Params, seed: int, pool: Pool, architecture: Architecture) -> Node | None:
+    """One teacher's answers; the weights of a teacher that is trained for them alone are dropped afterwards."""
+    store, taught = workshop.store, teacher(workshop, params, seed, pool, architecture)
+    found = _known(workshop, params, seed, architecture, taught)
+    if found is not None:
+        return found
+    trained_here = not store.has(taught)
+    if not store.begin(taught):
+        return None
+    node = _of(workshop, params, seed, architecture, taught)
+    if not store.begin(node):
+        return None
+    if trained_here:
+        store.drop(taught, WEIGHTS)
+        print(f"  {taught.title}: trained, and has answered all views", flush=True)
+    return node
+
+
+def _known(workshop: Workshop, params: Params, seed: int, architecture: Architecture, taught: Node) -> Node | None:
+    if not workshop.store.is_recorded(taught):
+        return None
+    node = _of(workshop, params, seed, architecture, taught)
+    return node if workshop.store.has(node) else None
+
+
+def _of(workshop: Workshop, params: Params, seed: int, architecture: Architecture, taught: Node) -> Node:
+    store = workshop.store
+    weights, digest = store.path(taught) / WEIGHTS, store.digest(taught, WEIGHTS)
+    return answers(workshop, params, seed, architecture, weights, digest)
