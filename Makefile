@@ -33,8 +33,8 @@ study: $(READY) ## search or ablate; STUDY=name (a grid of params.yaml, else a s
 	@dvc repro noise
 	@python -m pipeline.study run "$(or $(STUDY),search)" --workers $(WORKERS)
 
-test: $(READY) ## run the tests
-	python -m pytest $(ARGS)
+test: $(READY) ## run the tests, one process of one thread per core
+	OMP_NUM_THREADS=1 python -m pytest -n auto --dist loadgroup $(ARGS)
 
 check: $(READY) ## lint, format check and type check
 	ruff check .
@@ -45,7 +45,7 @@ format: $(READY) ## format the code
 	ruff format .
 	ruff check --fix .
 
-bench: $(READY) ## run the benchmarks; BENCH=name runs one row (overhead and coverage only so)
+bench: $(READY) ## run the benchmarks; BENCH=name runs one row (overhead, only_roskd, study_workers and coverage only so)
 	python -m benchmarks $(BENCH)
 
 ui: $(READY) ## compare runs in MLflow

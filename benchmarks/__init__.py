@@ -1,1 +1,1 @@
-"""What `make bench` runs: each row measures, and the table tells whether its target is met."""
+"""What `make bench` runs: each row measures, and the table says whether its target is met."""

@@ -21,9 +21,9 @@ BENCHMARKS = (
 )
 """What BENCH= takes, and all that runs without it: modules of this folder, imported when they run, since those that
 fork should not load torch."""
-ONLY_NAMED = ("overhead", "coverage")
-"""What runs only when BENCH= names it: `overhead` takes as long as a whole `make repro`; `coverage`, minutes of
-simulated tests, comes out the same on every machine."""
+ONLY_NAMED = ("overhead", "only_roskd", "study_workers", "coverage")
+"""What runs only when BENCH= names it: `overhead` takes as long as a whole `make repro`, `only_roskd` longer,
+`study_workers` minutes; `coverage`, minutes of simulated tests, comes out the same on every machine."""
 
 
 def main(names: list[str]) -> int:

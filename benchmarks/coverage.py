@@ -3,9 +3,9 @@
 Two methods, each trained with several seeds, answer the same images of three classes. An image's logits are its class
 times the run's signal plus noise of its group (one patient's images resemble each other), of its group in the eyes of
 one method, of the image, and of the run. A run's signal is its method's plus the luck of its seed. All of the noise is
-normal and the same for every image, so a run's figure on endless test data depends on its signal alone: TRUTH_IMAGES
-single images tell it. With the seeds fixed the truth is the difference of these very runs; with seeds resampled, that
-of all runs the two methods could give.
+normal and the same for every image, so a run's figure on endless test data depends on its signal alone: it is measured
+on TRUTH_IMAGES single images. With the seeds fixed the truth is the difference of these very runs; with seeds
+resampled, that of all runs the two methods could give.
 
 It takes a core minutes and comes out the same on every machine, so it runs only when it is named.
 """

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from benchmarks.rows import Row, at_most, told
+from benchmarks.rows import Row, at_most, reported
 from benchmarks.timing import alternate
 from benchmarks.trainings import (
     BATCH,
@@ -54,12 +54,12 @@ def measure(params: Params) -> list[Row]:
     )
     return [
         at_most("data_path", seconds["flip_crop"] / seconds["bare"], limit, f"epoch with flip_crop {what}"),
-        told("data_path_lesion", seconds["lesion"] / seconds["bare"], f"epoch with lesion {what}"),
+        reported("data_path_lesion", seconds["lesion"] / seconds["bare"], f"epoch with lesion {what}"),
     ]
 
 
 def _prepared(params: Params, path: Path) -> tuple[np.ndarray, str]:
-    """The prepared array as the stages see it: the real lesions where they lie beside the clone, else the phantom."""
+    """The prepared array as the stages see it: the real lesions where they are beside the clone, else the phantom."""
     real = {"source": "isic2019", "path": str(REAL)}
     phantom = {"source": "phantom", "path": "pipeline/data/phantom.py"}
     chosen = real if REAL.is_dir() else phantom

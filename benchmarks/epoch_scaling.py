@@ -110,7 +110,7 @@ class Trainee:
         return Turn(answer["seconds"], answer["images"], watch.peak)
 
     def await_answer(self) -> dict[str, Any]:
-        """Return what it tells next: first that it is ready, then each turn's seconds and images."""
+        """Return its next answer: first that it is ready, then each turn's seconds and images."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
@@ -119,7 +119,7 @@ class Trainee:
 
 
 class Turnstile:
-    """An objective that tells seconds and images after every `steps` steps and waits to be told to go on."""
+    """An objective that reports seconds and images after every `steps` steps and waits for the word to go on."""
 
     def __init__(self, inner: "Objective", steps: int, wait: Callable[[], None]) -> None:
         self._inner, self._steps_of_a_turn, self._wait = inner, steps, wait
@@ -138,7 +138,7 @@ class Turnstile:
         self._steps += 1
         if self._steps % self._steps_of_a_turn == 0:
             self._wait()
-            tell({"seconds": time.perf_counter() - self.started, "images": self._images})
+            reply({"seconds": time.perf_counter() - self.started, "images": self._images})
             self._images = 0
             self.start()
 
@@ -149,7 +149,7 @@ class Turnstile:
         self.started = time.perf_counter()
 
 
-def tell(answer: dict[str, float]) -> None:
+def reply(answer: dict[str, float]) -> None:
     """Answer the process that measures."""
     print(json.dumps(answer), flush=True)
 
@@ -169,7 +169,7 @@ def main(folder: Path, num_samples: int, steps: int) -> None:
     training(params, first, objective(ROSKD, answers, num_samples, device), device).run_epoch()
     turnstile = Turnstile(objective(ROSKD, answers, num_samples, device), steps, waiter(device))
     trained = training(params, data, turnstile, device)
-    tell({"ready": 1})
+    reply({"ready": 1})
     turnstile.start()
     while True:
         trained.run_epoch()

@@ -1,6 +1,6 @@
 """What would a distilling step cost if the five teachers were asked at every step?"""
 
-from benchmarks.rows import Row, told
+from benchmarks.rows import Row, reported
 from benchmarks.timing import alternate
 from benchmarks.trainings import (
     BATCH,
@@ -40,4 +40,4 @@ def measure(params: Params) -> list[Row]:
         f"RoS-KD student step with K = {answers.shape[0]} online teachers (float32) over a plain one; {SIZE} px, batch "
         f"{BATCH}, {steps} steps a turn, {processor(device)}"
     )
-    return [told("kd_step_online", seconds["online"] / seconds["plain"], what)]
+    return [reported("kd_step_online", seconds["online"] / seconds["plain"], what)]

@@ -6,24 +6,17 @@ It takes as long as `make repro` does, so it runs only when it is named.
 """
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.copies import copy_project, wall_seconds
 from benchmarks.rows import Row, at_most
 from pipeline.params.tree import Params
 
-ROOT = Path(__file__).parents[1]
 CLOCK = Path(__file__).with_name("clock")
 LIMIT = 0.25
-LEFT_OUT = ("MLFLOW_", "MAKE", "MFLAGS", "BENCH", "PRESET", "DATA", "ROSKD_")
-"""Beginnings of environment variables that would change the experiment: a tracker, or what `make bench` was given."""
 
 Interval = tuple[float, float]
 
@@ -42,8 +35,9 @@ def measure(params: Params) -> list[Row]:
     with tempfile.TemporaryDirectory() as folder:
         project, clock = Path(folder) / "project", Path(folder) / "clock"
         clock.mkdir()
-        _copy(project)
-        wall = _make_repro(project, clock)
+        copy_project(project)
+        watched = {"ROSKD_CLOCK": str(clock), "PYTHONPATH": str(CLOCK)}
+        wall = wall_seconds(project, "make", "-o", ".venv/.ready", "repro", **watched)  # without a .venv of its own
         stages = [stage for path in clock.glob("*.json") if (stage := read(path)) is not None]
     return [row(wall, stages)]
 
@@ -76,27 +70,3 @@ def read(path: Path) -> Stage | None:
     if "pipeline.stages" not in record["arguments"]:
         return None
     return Stage(record["started"], record["ended"], [(start, stop) for start, stop in record["torch"]])
-
-
-def _copy(project: Path) -> None:
-    """Copy what git knows or would take, and make a repository of it."""
-    listed = ["git", "ls-files", "-co", "--exclude-standard"]
-    for name in subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines():
-        if (ROOT / name).is_file() and name != "dvc.lock":
-            (project / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, project / name)
-    identity = ["-c", "user.name=benchmark", "-c", "user.email=benchmark@example.org"]
-    for command in (["init", "-q"], ["add", "-A"], [*identity, "commit", "-qm", "copy"]):
-        subprocess.run(["git", *command], cwd=project, check=True)
-
-
-def _make_repro(project: Path, clock: Path) -> float:
-    """Run `make repro` with this environment's Python in place of a .venv of its own; return its wall seconds."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(LEFT_OUT)}
-    watched = {"ROSKD_CLOCK": str(clock), "PYTHONPATH": str(CLOCK)}
-    path = f"{Path(sys.executable).parent}{os.pathsep}{kept.get('PATH', '')}"
-    started = time.perf_counter()
-    subprocess.run(
-        ["make", "-o", ".venv/.ready", "repro"], cwd=project, env=kept | watched | {"PATH": path}, check=True
-    )
-    return time.perf_counter() - started

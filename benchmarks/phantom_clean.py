@@ -18,7 +18,7 @@ from pipeline.distillation.losses import Balance
 from pipeline.distillation.objective import Supervised
 from pipeline.params.tree import Params
 from pipeline.training.device import pick_device
-from pipeline.training.loop import Plan, TrainingSet, fit, seeded_model
+from pipeline.training.loop import Schedule, TrainingSet, fit, seeded_model
 from pipeline.training.resume import ResumeFile
 
 SEEDS = (0, 1, 2)
@@ -27,7 +27,7 @@ LOW, HIGH = 0.80, 0.95
 
 def measure(params: Params) -> list[Row]:
     """Train three seeds on the published labels and return the test accuracy: median, lowest and highest."""
-    device = pick_device(params.training.device)
+    device = pick_device(params.machine.device)
     source = open_source(params)
     targets = encode(source.samples["label"], source.classes, params.task, origin="phantom")
     split = splits.assign(source.samples, targets, source.classes, params.split)
@@ -67,7 +67,9 @@ def _accuracy(
 ) -> float:
     test = np.flatnonzero(split == "test")
     model = seeded_model(lambda: build("resnet18", num_classes=int(targets.max()) + 1), seed, "student")
-    plan = Plan(params.training, seed, lambda model: {"none": 0.0}, "none")
+    compiled = params.machine.compile
+    schedule = Schedule(params.training, seed, lambda model: {"none": 0.0}, "none", compile=compiled)
     with tempfile.TemporaryDirectory() as folder:
-        fit(model, data, Supervised(params.task, Balance()), plan, device, ResumeFile(Path(folder) / "training.pt"))
+        resume = ResumeFile(Path(folder) / "training.pt")
+        fit(model, data, Supervised(params.task, Balance()), schedule, device, resume)
     return float((predict(model, images, test, device).argmax(axis=1) == targets[test]).mean())

@@ -79,7 +79,7 @@ def _seconds(function: Callable[[], object]) -> float:
 
 @contextmanager
 def _images() -> Iterator[tuple[list[Path], str]]:
-    """The real lesions where they lie beside the clone, else as many drawn ones in a temporary folder."""
+    """The real lesions where they are beside the clone, else as many drawn ones in a temporary folder."""
     if REAL.is_dir():
         yield sorted(REAL.iterdir()), "real lesion JPEGs of 128 x 128 px"
         return

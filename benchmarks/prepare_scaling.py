@@ -1,4 +1,4 @@
-"""Do the data stages stand 112,120 images? Time and memory of check, prepare, split, noise and subsets."""
+"""Can the data stages take 112,120 images? Time and memory of check, prepare, split, noise and subsets."""
 
 import json
 import os
@@ -99,7 +99,7 @@ def _project(path: Path, films: Path, count: int) -> Path:
     (data / TEST_LIST).write_text("\n".join(np.array(names)[np.array(patients) % 4 == 0]))
     tree = read_yaml(ROOT / "params.yaml")
     merge(tree, read_preset("cardio-small"))
-    merge(tree, {"data": {"path": str(data), "image_size": SIDE, "workers": 0}})
+    merge(tree, {"data": {"path": str(data), "image_size": SIDE}, "machine": {"workers": 0}})
     merge(tree, {"noise": {"kind": "flip", "miss_rate": 0.1, "false_rate": 0.02}})
     write_json(path / "params.yaml", tree)  # JSON is YAML
     shutil.copy(ROOT / "corrections.csv", path)

@@ -49,7 +49,7 @@ def at_least(name: str, ratios: Sequence[float] | np.ndarray, limit: float, what
     return Row(name, median, low, high, f">= {limit:g}", median >= limit, len(ratios), what)
 
 
-def told(name: str, ratios: Sequence[float] | np.ndarray, what: str) -> Row:
+def reported(name: str, ratios: Sequence[float] | np.ndarray, what: str) -> Row:
     """A row without a target."""
     median, low, high = ratio_interval(ratios)
     return Row(name, median, low, high, "report", True, len(ratios), what)
@@ -58,10 +58,10 @@ def told(name: str, ratios: Sequence[float] | np.ndarray, what: str) -> Row:
 def machine() -> str:
     """A name for the kind of machine: processor, cores and GPU, never the host's name."""
     try:
-        told = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
+        found = re.search(r"model name\s*:\s*(.+)", Path("/proc/cpuinfo").read_text(encoding="utf-8"))
     except OSError:
-        told = None
-    processor = told.group(1) if told else platform.processor() or platform.machine()
+        found = None
+    processor = found.group(1) if found else platform.processor() or platform.machine()
     name = f"{processor}-{os.cpu_count()}-cores {_gpu() or ''}"
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 

@@ -1,8 +1,8 @@
 """What do all students of one seed cost with soft labels written once, against teachers asked at every step?
 
-The seven runs are those of pipeline.distillation.methods. Timed turn by turn: an epoch (with its validation) of each
-kind of run, stored and online, and the soft-label stage's work for one view. The totals of a whole seed are composed of
-these: both pools are answered in V views and the clean one, and every run lasts EPOCHS epochs.
+The runs are those behind `methods` of params.yaml, by default seven. Timed turn by turn: an epoch (with its validation)
+of each kind of run, stored and online, and the soft-label stage's work for one view. The totals of a whole seed are
+composed of these: both pools are answered in V views and the clean one, and every run lasts EPOCHS epochs.
 """
 
 import tempfile
@@ -30,15 +30,15 @@ from benchmarks.trainings import (
     training,
     training_set,
     waiter,
+    write_answers,
 )
 from models.classifier import Classifier
 from models.inference import predict
 from models.names import ARCHITECTURES
 from pipeline.data.views import Views
-from pipeline.distillation.methods import RUNS, Method, teachers_of
+from pipeline.distillation.methods import METHODS, Method, runs_of, teachers_of
 from pipeline.distillation.objective import Teachers
 from pipeline.distillation.online import OnlineTeachers
-from pipeline.distillation.soft_labels import write_soft_labels
 from pipeline.params.tree import Params, ViewParams
 from pipeline.training.device import autocast_dtype, pick_device
 from pipeline.training.loop import TrainingSet
@@ -62,16 +62,17 @@ def measure(params: Params) -> list[Row]:
     images = random_images(count + round(VALIDATED * count))
     data = training_set(images, device, np.arange(count))
     networks = teachers(device)
-    kinds = {_kind(method): method for method in RUNS.values()}
+    methods = [METHODS[name] for name in runs_of(params.methods)]
+    kinds = {_kind(method): method for method in methods}
     with tempfile.TemporaryDirectory() as folder:
         actions = _epochs(params, data, networks, kinds, Path(folder), device)
         actions[PASS] = _one_view_and_the_clean_one(data, networks, Path(folder), device)
         seconds = alternate(actions, waiter(device))
     view = seconds.pop(PASS) / 2
-    runs = Counter(_kind(method) for method in RUNS.values())
+    runs = Counter(map(_kind, methods))
     what = (
-        f"{len(RUNS)} students of one seed, {EPOCHS} epochs, soft labels of {POOLS} pools included, over the same with "
-        f"online teachers; {SIZE} px, batch {BATCH}, {count} images a turn, {processor(device)}"
+        f"{len(methods)} students of one seed, {EPOCHS} epochs, soft labels of {POOLS} pools included, over the same "
+        f"with online teachers; {SIZE} px, batch {BATCH}, {count} images a turn, {processor(device)}"
     )
     return [
         at_most(name, compose(seconds, view, runs, views), limit, f"V = {views}: {what}")
@@ -82,7 +83,7 @@ def measure(params: Params) -> list[Row]:
 def compose(seconds: dict[str, np.ndarray], view: np.ndarray, runs: Counter[Kind], views: int) -> np.ndarray:
     """Return stored over online in each turn.
 
-    `seconds`: {"stored <kind>": (turns,), "online <kind>": …} of an epoch; a run without teachers stands there once, as
+    `seconds`: {"stored <kind>": (turns,), "online <kind>": …} of an epoch; a run without teachers is there once, as
     stored. `view`: seconds that one pool's teachers take for one view; `runs`: how many runs of a seed are of a kind.
     """
     stored = {kind: seconds[f"stored {kind}"] for kind in runs}
@@ -131,7 +132,7 @@ def _epochs(
         if not names:
             actions[f"stored {kind}"] = epoch(method, None)
             continue
-        where = folder / method.title.replace(" ", "_")
+        where = folder / method.run
         actions[f"stored {kind}"] = epoch(method, stored_answers(data, where, device, len(names)))
         actions[f"online {kind}"] = epoch(method, OnlineTeachers([by_name[name] for name in names], CLASSES))
     return actions
@@ -145,6 +146,6 @@ def _one_view_and_the_clean_one(
 
     def work() -> None:
         for k, teacher in enumerate(networks):
-            write_soft_labels(folder / f"pass{k}.npy", {}, teacher, data.images, data.rows, views, device)
+            write_answers(folder / f"pass{k}/answers.npy", teacher, data, views, device)
 
     return work

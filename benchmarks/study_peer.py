@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from benchmarks import peers
-from benchmarks.rows import Row, at_most, told
+from benchmarks.rows import Row, at_most, reported
 from benchmarks.timing import alternate
 from benchmarks.trainings import (
     ALPHA,
@@ -33,10 +33,10 @@ from benchmarks.trainings import (
     training,
     training_set,
     waiter,
+    write_answers,
 )
 from models.classifier import Classifier
 from pipeline.data.views import Views
-from pipeline.distillation.soft_labels import write_soft_labels
 from pipeline.params.tree import Params, ViewParams
 from pipeline.training.device import pick_device
 
@@ -54,7 +54,7 @@ def measure(params: Params) -> list[Row]:
     steps = scaled(device, STEPS_ON_CPU, STEPS_ON_GPU)
     images, networks = random_images(IMAGES), teachers(device)
     data = training_set(images, device, np.arange(steps * BATCH))
-    answered = np.arange(scaled(device, ANSWERED_ON_CPU, ANSWERED_ON_GPU))
+    answered = training_set(images, device, np.arange(scaled(device, ANSWERED_ON_CPU, ANSWERED_ON_GPU)))
     views = Views(ViewParams(count=1, preset="flip_crop", seed=0), len(images))
     with tempfile.TemporaryDirectory() as folder:
         version = peers.install_torchdistill(Path(folder) / "peer")
@@ -66,7 +66,7 @@ def measure(params: Params) -> list[Row]:
 
         def answer() -> None:
             for k, teacher in enumerate(networks):
-                write_soft_labels(Path(folder) / f"pass{k}.npy", {}, teacher, data.images, answered, views, device)
+                write_answers(Path(folder) / f"pass{k}/answers.npy", teacher, answered, views, device)
 
         peer = _peer(params, images, networks, device, with_torchdistill=version is not None)
         actions = {
@@ -82,12 +82,12 @@ def measure(params: Params) -> list[Row]:
         f"study of {STUDENTS} students on {len(networks)} frozen teachers, {EPOCHS} epochs, V = {EPOCHS}, soft labels "
         f"included, over {peer_name} in float32; {SIZE} px, batch {BATCH}, {steps} steps a turn, {processor(device)}"
     )
-    view = seconds["pass"] / (2 * len(answered))
+    view = seconds["pass"] / (2 * len(answered.rows))
     peer_image = seconds["peer"] / (steps * BATCH)
     ratios = {name: compose(seconds[name] / (steps * BATCH), view, peer_image) for name in ("ours", "float32")}
     return [
         at_most("study_peer", ratios["ours"], LIMIT, what),
-        told("study_peer_float32", ratios["float32"], f"ours in float32, too: {what}"),
+        reported("study_peer_float32", ratios["float32"], f"ours in float32, too: {what}"),
     ]
 
 

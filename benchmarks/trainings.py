@@ -10,15 +10,16 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
 from models.classifier import Classifier
+from models.inference import predict
 from models.names import ARCHITECTURES
 from models.networks import build
 from pipeline.data.views import Views
 from pipeline.distillation.losses import Balance
-from pipeline.distillation.methods import Method
+from pipeline.distillation.methods import METHODS, SUBJECT, Method
 from pipeline.distillation.objective import (
     Distillation,
     DistillationTerms,
@@ -33,12 +34,12 @@ from pipeline.distillation.weighting import StochasticWeights
 from pipeline.params.tree import Params, ViewParams, WeightingParams
 from pipeline.training.device import autocast_dtype
 from pipeline.training.feed import open_images
-from pipeline.training.loop import Plan, TrainingSet, _Training, seeded_model
+from pipeline.training.loop import Schedule, TrainingSet, _Training, seeded_model
 from pipeline.training.world import World
 
 SIZE, BATCH, CLASSES, VIEWS = 64, 64, 8, 4
 TAU, ALPHA = 0.5, 0.9
-ROSKD = Method("RoS-KD", "subset", "stochastic")
+ROSKD = METHODS[SUBJECT]
 LARGE = 10**6
 """More epochs than any benchmark runs: the learning rate never decays."""
 
@@ -49,7 +50,7 @@ def waiter(device: torch.device) -> Callable[[], None]:
 
 
 def scaled(device: torch.device, on_cpu: int, on_gpu: int) -> int:
-    """How much one turn of a benchmark does: a GPU needs more for a turn that the clock can tell."""
+    """How much one turn of a benchmark does: a GPU needs more for a turn that the clock can measure."""
     return on_gpu if device.type == "cuda" else on_cpu
 
 
@@ -107,11 +108,25 @@ def stored_answers(data: TrainingSet, folder: Path, device: torch.device, K: int
     """Soft labels of K teachers for all views; what is in them costs nothing, so a linear stand-in has made them."""
     stand_in = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, CLASSES)).to(device)
     paths = [folder / f"{k}.npy" for k in range(K)]
-    write_soft_labels(paths[0], {}, stand_in, data.images, data.rows, data.views, device)
+    write_answers(paths[0], stand_in, data, data.views, device)
     for path in paths[1:]:
         shutil.copy(paths[0], path)
-        shutil.copy(paths[0].with_suffix(".json"), path.with_suffix(".json"))
-    return SoftLabels(paths, [{}] * K, device)
+    return SoftLabels(paths, device)
+
+
+def write_answers(path: Path, teacher: nn.Module, data: TrainingSet, views: Views, device: torch.device) -> None:
+    """Let a teacher answer all `views` of the training set, as the recipe of soft labels does.
+
+    Finished views are kept beside `path` until all are there, so that every path needs a folder of its own.
+    """
+
+    def answer(view: int) -> np.ndarray:
+        def shown(pixels: Tensor, batch: Tensor) -> Tensor:
+            return views.apply(pixels, batch, view)
+
+        return predict(teacher, data.images, data.rows, device, shown)
+
+    write_soft_labels(path, views.count, answer, title=path.stem)
 
 
 def objective(method: Method, answers: Teachers | None, num_samples: int, device: torch.device) -> Objective:
@@ -145,11 +160,11 @@ def training(
 
     The schedule is that of `params`, the learning rate that of its start; `validate` is called after each epoch.
     """
-    fixed = {"epochs": LARGE, "batch_size": batch_size, "precision": precision, "compile": False}
+    fixed = {"epochs": LARGE, "batch_size": batch_size, "precision": precision}
 
     def validated(model: nn.Module) -> dict[str, float]:
         validate(model)
         return {"none": 0.0}
 
-    plan = Plan(params.training.model_copy(update=fixed), 0, validated, "none", 0.0 if smoothed else None)
-    return _Training(network(), data, task, plan, device, world or World(device))
+    schedule = Schedule(params.training.model_copy(update=fixed), 0, validated, "none", 0.0 if smoothed else None)
+    return _Training(network(), data, task, schedule, device, world or World(device))

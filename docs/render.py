@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from ruamel.yaml import YAML
 
-from pipeline.distillation.methods import ROSKD, reported_checkpoint, title_of
+from pipeline.distillation.methods import METHODS, SUBJECT
 from pipeline.evaluation.comparisons import COMPARISON_COLUMNS
 from pipeline.report.findings import Difference
 
@@ -54,9 +54,10 @@ def _section(section: dict[str, Any], folder: Path) -> str:
 def _summary(table: pd.DataFrame, *, smoothing: bool) -> str:
     """Means over seeds with standard deviation and 95 % interval; RoS-KD smoothed, the others' last epoch, or both."""
     if smoothing:
-        table = table.loc[table["method"] != ROSKD]
+        table = table.loc[table["method"] != SUBJECT]
     else:
-        table = table.loc[table["checkpoint"] == table["method"].map(reported_checkpoint)]
+        own = {name: method.checkpoint for name, method in METHODS.items()}
+        table = table.loc[table["checkpoint"] == table["method"].map(own)]
     factors = _factors(table, FIXED)
     checkpoints = ["checkpoint"] if smoothing else []
     lines = [[*factors, "method", *(["weights of the student"] if smoothing else []), *METRICS.values()]]
@@ -69,12 +70,12 @@ def _summary(table: pd.DataFrame, *, smoothing: bool) -> str:
             one: Any = figures.loc[metric]
             spread = f" ± {one['sd']:.3f}" if pd.notna(one["sd"]) else ""
             cells.append(f"{one['value']:.3f}{spread} [{one['low']:.3f}, {one['high']:.3f}]")
-        lines.append([*map(str, values), title_of(method), *shown, *cells])
+        lines.append([*map(str, values), METHODS[str(method)].title, *shown, *cells])
     return _markdown(lines) + f"\n\nMeans{_scope(table)}."
 
 
 def _comparisons(table: pd.DataFrame) -> str:
-    """Differences of methods, marked where the interval excludes 0."""
+    """Differences of methods, each with the report's verdict and its p-value after Holm."""
     table = table.loc[table["metric"].isin(list(METRICS))]
     factors = _factors(table, set(COMPARISON_COLUMNS))
     lines = [[*factors, "difference", *(f"{title} (p after Holm)" for title in METRICS.values())]]
@@ -85,7 +86,7 @@ def _comparisons(table: pd.DataFrame) -> str:
             one: Any = rows.loc[rows["metric"] == metric].iloc[0]
             difference = Difference(one["difference"], one["low"], one["high"], one["p_holm"])
             cells.append(f"{difference.text} {difference.verdict} ({difference.p_holm:.3f})")
-        lines.append([*map(str, values), f"{title_of(first)} minus {title_of(second)}", *cells])
+        lines.append([*map(str, values), f"{METHODS[str(first)].title} minus {METHODS[str(second)].title}", *cells])
     return _markdown(lines) + f"\n\nDifferences{_scope(table)}."
 
 

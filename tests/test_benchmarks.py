@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import mmap
 import os
 import subprocess
 import sys
@@ -15,20 +16,28 @@ from scipy.stats import norm
 
 from benchmarks import __main__ as bench
 from benchmarks import (
+    copies,
     coverage,
     epoch_scaling,
     kd_step,
+    only_roskd,
     overhead,
     peers,
     rows,
     smoothing,
     students_stored,
     study_peer,
+    study_workers,
     timing,
+    trainings,
 )
 from benchmarks.clock import sitecustomize as clock
-from benchmarks.rows import Row, at_least, at_most, ratio_interval, told
+from benchmarks.rows import Row, at_least, at_most, ratio_interval, reported
+from models.inference import to_pixels
+from pipeline.common.errors import UserError
 from pipeline.distillation.losses import student_loss, supervised_loss, teacher_divergences
+from pipeline.distillation.methods import METHODS, runs_of
+from pipeline.distillation.soft_labels import SoftLabels
 from pipeline.params.file import load
 from tests.training.tiny import CPU, small_network
 
@@ -54,7 +63,7 @@ def test_the_interval_covers_the_true_median_about_as_often_as_it_says():
         (at_most("a", [1.0, 1.06, 1.1], 1.05, ""), "<= 1.05", False),
         (at_least("a", [1.5, 1.6, 1.7], 1.6, ""), ">= 1.6", True),
         (at_least("a", [1.5, 1.59, 1.7], 1.6, ""), ">= 1.6", False),
-        (told("a", [3.0, 3.5, 4.0], ""), "report", True),
+        (reported("a", [3.0, 3.5, 4.0], ""), "report", True),
     ],
 )
 def test_a_row_is_held_against_its_target(row, target, met):
@@ -62,16 +71,16 @@ def test_a_row_is_held_against_its_target(row, target, met):
 
 
 def test_actions_take_turns_and_the_first_turn_is_not_counted(monkeypatch):
-    now, told_order, waits = [0.0], [], []
+    now, order, waits = [0.0], [], []
     monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
 
     def action(name: str, seconds: float) -> None:
-        told_order.append(name)
-        now[0] += seconds * len(told_order)
+        order.append(name)
+        now[0] += seconds * len(order)
 
     actions = {"a": lambda: action("a", 1.0), "b": lambda: action("b", 10.0)}
     seconds = timing.alternate(actions, lambda: waits.append(1), turns=2)
-    assert told_order == ["b", "a", "a", "b", "b", "a"]
+    assert order == ["b", "a", "a", "b", "b", "a"]
     assert {name: values.tolist() for name, values in seconds.items()} == {"a": [3.0, 6.0], "b": [40.0, 50.0]}
     assert len(waits) == 12
 
@@ -154,11 +163,101 @@ def test_the_clock_watches_what_is_there():
             assert callable(owner)
 
 
+def test_the_clock_covers_every_prediction_of_the_stages(tmp_path):
+    program = (
+        "from pipeline.recipes import answers, bench\n"
+        "from models import export\n"
+        "from pipeline.training.loop import _Training\n"
+        "for function in (answers.predict, bench.predict, export.predict, _Training._train):\n"
+        "    assert hasattr(function, '__wrapped__'), function\n"
+    )
+    watched = {"PYTHONPATH": str(overhead.CLOCK), "ROSKD_CLOCK": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", program], env=os.environ | watched, cwd=copies.ROOT, check=True)
+
+
+def test_a_copy_of_the_project_is_a_repository_with_other_settings(tmp_path, monkeypatch):
+    copies.copy_project(tmp_path, study_workers.SETTINGS)
+    params = load(tmp_path / "params.yaml")
+    assert (params.training.epochs, params.tracking.enabled) == (3, False)
+    assert params.study.grids[study_workers.GRID].vary == ({"distillation.tau": (0.5, 2.0)},)
+    assert not (tmp_path / "artifacts").exists()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://nowhere")
+    listed = "git status --porcelain && echo $MLFLOW_TRACKING_URI$OWN && command -v python"
+    assert 0 < copies.wall_seconds(tmp_path, "sh", "-c", f"({listed}) > ../printed", OWN="own") < 60
+    printed = (tmp_path.parent / "printed").read_text().splitlines()
+    assert printed == ["own", str(Path(sys.executable).parent / "python")]
+    with pytest.raises(subprocess.CalledProcessError):
+        copies.wall_seconds(tmp_path, "false")
+    with pytest.raises(UserError, match="taau"):
+        copies.copy_project(tmp_path / "other", {"distillation": {"taau": 1.0}})
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """What the rows on copies run, without running it: a study makes six students and takes 100 s per worker left."""
+    run: list[tuple[str, dict[str, str]]] = []
+
+    def wall_seconds(project: Path, *command: str, **variables: str) -> float:
+        run.append((" ".join(command), variables))
+        if "pipeline.study" not in command:
+            return 1.0
+        students = project / "artifacts/store/students"
+        assert not students.exists(), "the store of the study before"
+        for name in [*map(str, range(6)), ".unfinished"]:
+            (students / name).mkdir(parents=True)
+        return 100 / int(command[-1]) + 5
+
+    monkeypatch.setattr(study_workers, "copy_project", lambda project, settings: project.mkdir())
+    monkeypatch.setattr(study_workers, "wall_seconds", wall_seconds)
+    return run
+
+
+def test_a_study_with_two_workers_is_divided_by_one_with_one(commands):
+    (row,) = study_workers.measure(load())
+    assert (row.name, row.target, row.met, row.n) == ("study_workers", "<= 0.6", True, 1)
+    assert row.median == pytest.approx(55 / 105)
+    assert "a grid of 2 cells (6 students on shared teachers) with 2 workers of one thread, 55 s, over" in row.what
+    assert [command for command, _ in commands[:5]] == [
+        f"python -m pipeline.stages {stage}" for stage in ("check", "code", "prepare", "split", "noise")
+    ]
+    assert commands[-2:] == [
+        (f"python -m pipeline.study run workers --workers {workers}", {"OMP_NUM_THREADS": "1"}) for workers in (1, 2)
+    ]
+    assert study_workers.row(100.0, 61.0).met is False
+
+
+def test_a_study_that_leaves_a_student_out_is_no_measurement(commands, monkeypatch):
+    monkeypatch.setattr(study_workers, "METHODS", ["baseline_3", "roskd"])
+    with pytest.raises(RuntimeError, match="6 students were trained, not 4"):
+        study_workers.measure(load())
+
+
+def test_roskd_alone_is_divided_by_the_default_methods(monkeypatch):
+    seconds, copied = {"roskd": 40.0}, []
+
+    def copy(project: Path, settings: dict) -> None:
+        copied.append(settings)
+
+    def wall_seconds(project: Path, *command: str) -> float:
+        assert command == ("python", "-m", "pipeline.stages", "all")
+        return seconds.get("+".join(copied[-1]["methods"]), 100.0)
+
+    monkeypatch.setattr(only_roskd, "copy_project", copy)
+    monkeypatch.setattr(only_roskd, "wall_seconds", wall_seconds)
+    params = load()
+    (row,) = only_roskd.measure(params)
+    assert (row.name, row.median, row.target, row.met) == ("only_roskd", 0.4, "<= 0.45", True)
+    assert [one["methods"] for one in copied] == [["roskd"], list(params.methods)]
+    assert [one["tracking"] for one in copied] == [{"enabled": False}] * 2
+    assert "methods: [roskd], 40 s, over that with 8 methods, 100 s" in row.what
+    assert only_roskd.row(46.0, 100.0, 8).met is False
+
+
 def test_rows_replace_older_ones_of_their_name(tmp_path, monkeypatch):
     monkeypatch.setattr(rows, "RESULTS", tmp_path)
     monkeypatch.setattr(rows, "_gpu", lambda: "NVIDIA H200")
-    rows.keep([told("first", [1.0], "old"), told("second", [2.0], "old")])
-    path = rows.keep([told("first", [3.0], "new")])
+    rows.keep([reported("first", [1.0], "old"), reported("second", [2.0], "old")])
+    path = rows.keep([reported("first", [3.0], "new")])
     assert path.name.endswith(f"-{os.cpu_count()}-cores-nvidia-h200.json")
     kept = json.loads(path.read_text())
     assert [(row["name"], row["median"], row["what"]) for row in kept] == [
@@ -212,9 +311,38 @@ def test_coverage_at_a_tiny_size(monkeypatch):
 def test_every_benchmark_is_there_and_the_long_ones_only_by_name(capsys):
     for name in bench.BENCHMARKS + bench.ONLY_NAMED:
         assert importlib.util.find_spec(f"benchmarks.{name}") is not None, name
-    assert not {"overhead", "coverage"} & set(bench.BENCHMARKS)
+    assert set(bench.ONLY_NAMED) == {"overhead", "only_roskd", "study_workers", "coverage"}
+    assert not set(bench.ONLY_NAMED) & set(bench.BENCHMARKS)
     assert bench.main(["speed"]) == 2
     assert "BENCH is 'speed'; the rows are prepare, " in capsys.readouterr().err
+
+
+def test_the_help_names_the_rows_that_run_only_by_name():
+    (line,) = [line for line in (copies.ROOT / "Makefile").read_text().splitlines() if line.startswith("bench:")]
+    assert all(name in line for name in bench.ONLY_NAMED)
+
+
+def test_the_students_of_a_seed_are_the_default_runs():
+    runs = [METHODS[name] for name in runs_of(load().methods)]
+    kinds = Counter(map(students_stored._kind, runs))
+    assert len(runs) == 7
+    assert kinds[(True, "uniform", 5, False)] == 2
+    assert kinds[(True, "stochastic", 5, True)] == kinds[(False, "uniform", 0, False)] == 1
+
+
+def test_stored_answers_are_those_of_the_views(tmp_path):
+    images = trainings.random_images(6, size=12)
+    data = trainings.training_set(images, CPU, np.arange(4), views=2)
+    teacher = small_network()
+    trainings.write_answers(tmp_path / "one/answers.npy", teacher, data, data.views, CPU)
+    stored = SoftLabels([tmp_path / "one/answers.npy"], CPU)
+    assert stored.shape == (1, 3)
+    for view in range(3):  # the clean one last
+        pixels = data.views.apply(to_pixels(torch.from_numpy(images[:4])), torch.arange(4), view)
+        expected = teacher.eval()(pixels)
+        torch.testing.assert_close(stored.logits(view, torch.arange(4))[0], expected, atol=2e-3, rtol=2e-3)
+    assert [path.name for path in (tmp_path / "one").iterdir()] == ["answers.npy"]
+    assert trainings.stored_answers(data, tmp_path, CPU, 3).shape == (3, trainings.CLASSES)
 
 
 def test_a_row_at_a_tiny_size(monkeypatch):
@@ -261,7 +389,7 @@ def test_the_plain_peer_trains_the_student_alone():
     assert changed == [True, False, False]
 
 
-def test_unknown_peer_is_told_by_its_absence(tmp_path, monkeypatch):
+def test_a_peer_that_does_not_install_is_left_out(tmp_path, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     assert peers.install_torchdistill(tmp_path / "peer") is None
@@ -274,7 +402,9 @@ def test_memory_of_this_process_is_seen():
         pytest.skip("needs /proc")
     before = anonymous(os.getpid())
     with PeakWatch(os.getpid()) as watch:
-        held = np.ones(2**24)  # 128 MiB
+        # 128 MiB of the system's own: numpy's might be memory that an earlier test has freed and that is still ours
+        held = np.frombuffer(mmap.mmap(-1, 2**27, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS), np.uint8)
+        held[:] = 1
         subprocess.run([sys.executable, "-c", "import time; time.sleep(0.2)"], check=True)
     assert held[0] == 1
     assert watch.peak - before / 1024 > 120

@@ -25,9 +25,10 @@ def test_a_study_is_rendered_with_spread_interval_and_verdict(tmp_path):
         for metric in ("f1_macro", "auroc_macro")
     ]
     pairs = [
-        {"noise.rate": 0.2, "method_a": "roskd", "method_b": "baseline_3", "metric": metric, "difference": 0.1}
-        | {"low": low, "high": 0.2, "p_value": 0.02, "p_holm": 0.04, "resampled": "groups"}
+        {"noise.rate": 0.2, "method_a": "roskd", "method_b": other, "metric": metric, "difference": 0.1}
+        | {"low": low, "high": 0.2, "p_value": 0.02, "p_holm": p_holm, "resampled": "groups"}
         | figures
+        for other, p_holm in (("baseline_5", 0.06), ("baseline_3", 0.04))
         for metric, low in (("f1_macro", 0.05), ("auroc_macro", -0.05))
     ]
     other = [row | {"noise.rate": 0.4} for row in summary]
@@ -44,6 +45,8 @@ def test_a_study_is_rendered_with_spread_interval_and_verdict(tmp_path):
     assert "Means over 3 seeds; 95 % intervals over 9 test groups with the seeds fixed." in lines
     cells = "+0.100 [+0.050, +0.200] higher (0.040) | +0.100 [-0.050, +0.200] not shown (0.040) |"
     assert lines[-3] == f"| RoS-KD (V, smoothed) minus Baseline III (equal weights, all data) | {cells}"
+    cells = "+0.100 [+0.050, +0.200] not shown (0.060) | +0.100 [-0.050, +0.200] not shown (0.060) |"
+    assert lines[-4] == f"| RoS-KD (V, smoothed) minus Baseline V (stochastic) | {cells}", "p after Holm decides, too"
     (tmp_path / "sections.yaml").write_text(
         "title: '# T'\ntext: X\nsections:\n- {title: S, smoothing: true, tables: [summary.csv]}\n"
     )

@@ -74,6 +74,7 @@ class PreparedData:
         self.digest: str = read_report(layout)["sha256"]
         self._layout = layout
         self._prepared = load_prepared(layout, task)
+        self._members: dict[str, np.ndarray] | None = None
 
     def prepared(self, params: Params) -> Prepared:
         """The data of artifacts/."""
@@ -81,8 +82,10 @@ class PreparedData:
 
     def members(self, params: Params) -> dict[str, np.ndarray]:
         """Return {architecture: bool (N_train,)}: which training samples, in row order, each teacher saw."""
-        table = read_csv(self._layout.subsets, params.teachers.architectures)
-        return {name: (table[name] == "1").to_numpy() for name in params.teachers.architectures}
+        if self._members is None:
+            table = read_csv(self._layout.subsets, params.teachers.architectures)
+            self._members = {name: (table[name] == "1").to_numpy() for name in params.teachers.architectures}
+        return self._members
 
 
 def load_prepared(layout: Layout, task: Task) -> Prepared:

@@ -24,6 +24,7 @@ class Variants:
         self.digest: str = report["sha256"]
         self._samples, self._images = read_samples(layout, params.task), open_images(layout)
         self._known: dict[str, Prepared] = {}
+        self._members: dict[str, dict[str, np.ndarray]] = {}
 
     def prepared(self, params: Params) -> Prepared:
         """Return the data as the stages split and noise would make it. Raises UserError as they do."""
@@ -46,7 +47,12 @@ class Variants:
 
     def members(self, params: Params) -> dict[str, np.ndarray]:
         """Return {architecture: bool (N_train,)}, as the stage subsets would make it."""
-        return members_of(self.prepared(params), params.teachers.architectures, params.subsets)
+        sections = (params.split, params.noise, params.subsets)
+        architectures = params.teachers.architectures
+        key = sha256_json([architectures, *(section.model_dump(mode="json") for section in sections)])
+        if key not in self._members:
+            self._members[key] = members_of(self.prepared(params), architectures, params.subsets)
+        return self._members[key]
 
 
 def _require_same_images(layout: Layout, made: dict[str, object], params: Params) -> None:

@@ -20,6 +20,7 @@ PLUMBING = (
 """What cannot change a result: paths, errors, atomic writes, typed parameters, tracking, progress."""
 
 
+@cache
 def fingerprint(module: str) -> str:
     """Return the hex SHA-256 of the code that decides what `module`, a dotted name, computes."""
     found = hashlib.sha256()

@@ -70,14 +70,17 @@ def differences(results: Results) -> list[Row]:
 
 
 def ingredients(results: Results) -> list[Row]:
-    """The share of each ingredient: the method that has it minus the one that lacks it and is the same in all else."""
+    """The share of each ingredient: the method that has it minus the one that lacks it and is the same in all else.
+
+    Left out where one of the two was not measured.
+    """
     rows = []
     for one in INGREDIENTS:
-        if not {one.method, one.without} & set(results.methods):
+        if not {one.method, one.without} <= set(results.methods):
             continue
         found = [difference(results, one.method, one.without, metric) for metric in COMPARED]
         cells = [f"{METHODS[one.method].title} minus {METHODS[one.without].title}"]
-        cells += [text for d in found for text in (_shown(d) if d else ("not measured", "", ""))]
+        cells += [text for d in found for text in (_shown(d) if d else ("", "", ""))]
         rows.append(Row(one.title, cells))
     return rows
 

@@ -110,7 +110,7 @@ def _give_next(worker: _Worker[Task, Result], waiting: Iterator[Task]) -> None:
 def _killed() -> UserError:
     return UserError(
         "prepare: a worker process was killed, perhaps for want of memory. Run again: what is finished is kept. If it "
-        "happens again, lower data.workers"
+        "happens again, lower machine.workers"
     )
 
 

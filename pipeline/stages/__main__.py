@@ -2,7 +2,7 @@
 
 import importlib
 import sys
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -14,12 +14,29 @@ from pipeline.stages.run import run_stage
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 Seed = Annotated[int, typer.Option(help="which of params.yaml's seeds")]
-Pool = Annotated[str, typer.Option(help="full (all data) or subset")]
+Pool = Annotated[Literal["full", "subset"], typer.Option(help="full (all data) or subset")]
+Group = Annotated[Literal["plain", "full", "subset"], typer.Option(help="plain (no teachers), full or subset")]
 Port = Annotated[int, typer.Option(help="port on this machine", min=1, max=65535)]
+WITHOUT_OPTIONS = {
+    "check": "Check params.yaml and everything it names.",
+    "code": "Write a fingerprint of the code behind each stage.",
+    "prepare": "Decode and resize all images once.",
+    "split": "Split by group, stratified.",
+    "noise": "Make the labels that are trained on.",
+    "subsets": "Choose the teachers' overlapping subsets.",
+    "evaluate": "Measure all networks on validation and test.",
+    "export": "Export the served method's student to ONNX.",
+    "report": "Write the table and the page.",
+    "track": "Make the tracker agree with the artefacts and register the student.",
+}
 
 
 def _run(module: str, /, **arguments: object) -> None:
     run_stage(module, load(), Layout(), arguments)
+
+
+def _add(name: str, meaning: str) -> None:
+    app.command(name, help=meaning)(lambda: _run(name))
 
 
 @app.command()
@@ -31,40 +48,8 @@ def preset(
     importlib.import_module("pipeline.stages.preset").run(name, data, Layout())
 
 
-@app.command()
-def check() -> None:
-    """Check params.yaml and everything it names."""
-    _run("check")
-
-
-@app.command()
-def code() -> None:
-    """Write a fingerprint of the code behind each stage."""
-    _run("code")
-
-
-@app.command()
-def prepare() -> None:
-    """Decode and resize all images once."""
-    _run("prepare")
-
-
-@app.command()
-def split() -> None:
-    """Split by group, stratified."""
-    _run("split")
-
-
-@app.command()
-def noise() -> None:
-    """Make the labels that are trained on."""
-    _run("noise")
-
-
-@app.command()
-def subsets() -> None:
-    """Choose the teachers' overlapping subsets."""
-    _run("subsets")
+for one in WITHOUT_OPTIONS.items():
+    _add(*one)
 
 
 @app.command()
@@ -80,33 +65,9 @@ def soft_labels(seed: Seed, pool: Pool) -> None:
 
 
 @app.command()
-def student(seed: Seed, group: Annotated[str, typer.Option(help="plain (no teachers), full or subset")]) -> None:
+def student(seed: Seed, group: Group) -> None:
     """Train the students of one group."""
     _run("student", seed=seed, group=group)
-
-
-@app.command()
-def evaluate() -> None:
-    """Measure all networks on validation and test."""
-    _run("evaluate")
-
-
-@app.command()
-def export() -> None:
-    """Export the served method's student to ONNX."""
-    _run("export")
-
-
-@app.command()
-def report() -> None:
-    """Write the table and the page."""
-    _run("report")
-
-
-@app.command()
-def track() -> None:
-    """Make the tracker agree with the artefacts and register the student."""
-    _run("track")
 
 
 @app.command("all")

@@ -8,12 +8,13 @@ from pipeline.params.tree import Params
 from pipeline.recipes.answers import ANSWERS, ORIGIN, answers
 from pipeline.recipes.store import Node, Store, link
 from pipeline.recipes.workshop import Workshop
-from pipeline.stages.processes import join_processes
+from pipeline.training.device import pick_device
+from pipeline.training.world import World, local_rank
 
 
 def run(params: Params, layout: Layout, seed: int, pool: Pool) -> None:
     """Let the teachers that some method needs answer, and link their answers into artifacts/."""
-    world = join_processes(params)
+    world = World(pick_device(params.machine.device, local_rank()))
     store = Store(layout.store, world)
     workshop = Workshop(PreparedData(layout, params.task), store)
     files: dict[str, tuple[Node, str]] = {}

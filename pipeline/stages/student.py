@@ -12,12 +12,13 @@ from pipeline.recipes.listeners import train_tracked
 from pipeline.recipes.store import Node, Store, link
 from pipeline.recipes.student import HISTORY, Source, student
 from pipeline.recipes.workshop import Workshop
-from pipeline.stages.processes import join_processes
+from pipeline.training.device import pick_device
+from pipeline.training.world import World, local_rank
 
 
 def run(params: Params, layout: Layout, seed: int, group: str) -> None:
     """Train the students whose teachers are of `group`, plain, full or subset, and link them into artifacts/."""
-    world = join_processes(params)
+    world = World(pick_device(params.machine.device, local_rank()))
     store = Store(layout.store, world)
     workshop = Workshop(PreparedData(layout, params.task), store)
     files: dict[str, tuple[Node, str]] = {}

@@ -65,11 +65,6 @@ class Plan:
         return tuple(dict.fromkeys(name for unit in self.units for name in unit.values))
 
     @property
-    def stored_as(self) -> str:
-        """The study's name in the storage: a grid with other values, seeds or data is another study there."""
-        return f"{self.name}-{self.key[:8]}" if self.is_grid else self.name
-
-    @property
     def runs(self) -> list[str]:
         """The training runs that the methods need, each once; a search trains that of SUBJECT."""
         return runs_of(self.methods or [SUBJECT])

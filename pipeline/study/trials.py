@@ -70,11 +70,13 @@ class Trials:
         try:
             study = optuna.create_study(storage=self._storage, study_name=name, direction=direction)
         except optuna.exceptions.DuplicatedStudyError:
-            self.study()
-            return
-        study.set_user_attr(DEFINITION, self._plan.definition)
-        if own := self._plan.units[0].values:
-            study.enqueue_trial(own)
+            study = optuna.load_study(storage=self._storage, study_name=name)
+        begun = bool(study.get_trials(deepcopy=False))
+        if DEFINITION not in study.user_attrs and not begun and study.direction.name.lower() == direction:
+            study.set_user_attr(DEFINITION, self._plan.definition)  # new, or its maker died before it came to this
+        self.study()
+        if not begun and (own := self._plan.units[0].values):
+            study.enqueue_trial(own, skip_if_exists=True)
 
     def study(self, **options: Any) -> optuna.Study:
         """Load the study with these options (sampler, pruner); raises UserError where there is none, or another."""

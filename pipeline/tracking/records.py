@@ -55,7 +55,8 @@ class Evaluation:
         self._values: dict[str, dict[str, float]] = defaultdict(dict)
         columns = ("seed", "method", "checkpoint", "split", "metric", "class", "value")
         for row in _rows(layout.student_metrics, columns):
-            self._add(f"{row['method']}/seed{row['seed']}", _student_key(row), row["value"])
+            if row["method"] in METHODS:  # older code may have had others
+                self._add(f"{row['method']}/seed{row['seed']}", _student_key(row), row["value"])
         for values in self._values.values():
             for key in [key for key in values if key.startswith("val/") and key.endswith(AT_HALF)]:
                 values[key.removesuffix(AT_HALF)] = values.pop(key)  # the end of a curve is measured as the curve

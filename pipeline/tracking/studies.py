@@ -43,12 +43,16 @@ class StudyRun:
         return self._session.parent_id if self._session else ""
 
     def has_trial(self, number: int) -> bool:
-        """Whether a trial's run is there and has ended; also where tracking is off."""
+        """Whether a trial's run is there and finished; also where tracking is off. One that was cut off is deleted."""
         if self._session is None:
             return True
         with plain_errors(self._session.uri):
             runs = self._session.runs_of(self._child(number, "", {}))
-        return any(run.info.status == "FINISHED" for run in runs)
+            finished = [run for run in runs if run.info.status == "FINISHED"]
+            for run in runs:
+                if run not in finished:
+                    self._session.client.delete_run(run.info.run_id)
+        return bool(finished)
 
     @contextmanager
     def trial(self, number: int, title: str, params: Mapping[str, Any]) -> Iterator[TrialRun]:

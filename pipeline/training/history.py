@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.common.errors import UserError
 from pipeline.common.files import write_text
 from pipeline.common.tables import read_csv
 
@@ -37,7 +38,10 @@ def read_history(path: Path) -> pd.DataFrame:
     Raises UserError where the file is missing or is no history.
     """
     table = read_csv(path, COLUMNS.split(","))
-    return table.assign(epoch=table["epoch"].astype(int), value=pd.to_numeric(table["value"]))
+    try:
+        return table.assign(epoch=table["epoch"].astype(int), value=pd.to_numeric(table["value"]))
+    except ValueError as error:
+        raise UserError(f"{path}: is no history of a training ({error}); run make repro to write it again") from error
 
 
 def by_epoch(history: pd.DataFrame) -> list[dict[str, float]]:

@@ -1,24 +1,28 @@
 """Random streams: each has a name of its own, and no two of the default parameters draw the same numbers."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from pipeline.common.seeds import derive, stream
-from pipeline.params.file import load
 from pipeline.params.tree import flatten
 
 SOURCES = sorted([*Path("models").rglob("*.py"), *Path("pipeline").rglob("*.py")])
-SHARED = {"label noise": {"noise.py", "noise_instance.py"}, "bootstrap": {"evaluate.py", "grids.py"}}
-"""Names that several modules draw from on purpose: one kind of noise at a time; the same resamples everywhere."""
+SHARED = {"label noise": {"noise.py", "noise_instance.py"}}
+"""Names that several modules draw from on purpose: one kind of noise at a time."""
+
+
+@cache
+def all_calls(path: Path) -> list[ast.Call]:
+    tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return [node for node in tree if isinstance(node, ast.Call)]
 
 
 def calls(path: Path, function: str) -> list[ast.Call]:
-    tree = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
-    found = [node for node in tree if isinstance(node, ast.Call)]
-    return [one for one in found if getattr(one.func, "id", getattr(one.func, "attr", None)) == function]
+    return [one for one in all_calls(path) if getattr(one.func, "id", getattr(one.func, "attr", None)) == function]
 
 
 def stream_names() -> dict[str, set[str]]:
@@ -39,12 +43,12 @@ def test_every_generator_is_a_named_stream(function):
 
 def test_no_two_modules_draw_from_one_stream_unless_they_mean_to():
     names = stream_names()
-    assert {"splits", "subsets", "views", "label noise", "batch order", "teacher weights"} <= set(names)
+    assert {"splits", "subsets", "views", "label noise", "batch order", "teacher weights", "bootstrap"} <= set(names)
     assert {name: users for name, users in names.items() if len(users) > 1} == SHARED
 
 
-def test_no_two_streams_of_the_default_parameters_coincide():
-    params = load()
+def test_no_two_streams_of_the_default_parameters_coincide(make_params):
+    params = make_params()
     seeds = {value for name, value in flatten(params).items() if name.split(".")[-1] == "seed"} | set(params.seeds)
     keys = [(name, seed, counter) for name in stream_names() for seed in seeds for counter in range(3)]
     first = {key: tuple(stream(key[1], key[0], key[2]).random(4)) for key in keys}

@@ -30,8 +30,18 @@ def test_a_malformed_table_is_told_by_name(tmp_path, content, message):
         read_table(path, ["a", "b"])
 
 
+def test_a_file_of_artifacts_that_does_not_fit_is_told_with_the_command_that_makes_it(tmp_path):
+    path = tmp_path / "splits.csv"
+    with pytest.raises(UserError, match=r"splits\.csv: no such file; a file of artifacts/ is written by make repro"):
+        read_csv(path, ["sample_id"])
+    path.write_text("sample_id\ns0\n")
+    with pytest.raises(UserError, match=r"splits\.csv: has no column split, fold; run make repro to write it again"):
+        read_csv(path, ["sample_id", "split", "fold"])
+    assert read_csv(path, ["sample_id"])["sample_id"].tolist() == ["s0"]
+
+
 def test_a_missing_table_and_a_doubled_name_are_told(tmp_path):
     with pytest.raises(UserError, match=r"none\.csv: no such file"):
         read_table(tmp_path / "none.csv", ["a"])
-    with pytest.raises(UserError, match=r"t\.csv: data row 3, column id: 'x' stands there twice"):
+    with pytest.raises(UserError, match=r"t\.csv: data row 3, column id: 'x' is duplicated"):
         require_unique(pd.Series(["x", "y", "x"]), tmp_path / "t.csv", "id")

@@ -112,7 +112,7 @@ def test_a_killed_run_is_continued(tmp_path):
 
 def test_a_killed_worker_is_told_and_the_rest_is_kept(tmp_path):
     killer = Numbered(tmp_path / "log", kills_at=IMAGES - 1, delay=0.001)
-    with pytest.raises(UserError, match=r"a worker process was killed.*lower data\.workers"):
+    with pytest.raises(UserError, match=r"a worker process was killed.*lower machine\.workers"):
         decode(tmp_path / "work", killer)
     wait_until(lambda: not any(is_running(process) for process in killer.processes()))
     second = Numbered(tmp_path / "second log")

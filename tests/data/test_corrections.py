@@ -43,7 +43,7 @@ def test_a_file_without_rows_corrects_nothing(tmp_path, text):
     [
         ("sample_id,label\ns0,NV\ns9,NV\n", "data row 2, column sample_id: no sample 's9' in the data; take the row"),
         ("sample_id,label\ns2,NV\n", "data row 1, column sample_id: sample 's2' is in the test split"),
-        ("sample_id,label\ns0,NV\ns0,MEL\n", "data row 2, column sample_id: 's0' stands there twice"),
+        ("sample_id,label\ns0,NV\ns0,MEL\n", "data row 2, column sample_id: 's0' is duplicated"),
         ("sample_id,label\ns0,Nevus\n", "column label: data row 1: unknown class 'Nevus'; the classes are MEL, NV"),
         ("sample_id,label\ns0,nan\n", "column label: data row 1: unknown class 'nan'"),
         ("sample_id,label\ns0,\n", "column label: data row 1: 0 classes, exactly 1 is needed"),

@@ -14,11 +14,11 @@ from pydicom.uid import ExplicitVRLittleEndian
 from pipeline.common.errors import UserError
 from pipeline.data.sources import open_source
 from pipeline.data.sources.image_paths import colour_channels, leaves
-from tests.data.own_table import params_of, write_csv
+from tests.data.own_table import write_csv
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd", "/etc/passwd", "ward 2/../../x.png", "..", "//a.png"])
-def test_a_path_that_leaves_the_folder_is_refused_with_its_row(folder, name):
+def test_a_path_that_leaves_the_folder_is_refused_with_its_row(folder, name, params_of):
     (folder.parent / "x.png").write_bytes((folder / "a.png").read_bytes())
     write_csv(folder, f"image,label\na.png,A\n{name},B\n")
     with pytest.raises(UserError, match=r"data row 2, column image: .* leads out of data\.path"):
@@ -31,7 +31,7 @@ def test_a_path_is_let_in_exactly_where_it_stays_below_the_folder(path):
     assert leaves(path) == (below != "/root/data" and not below.startswith("/root/data/"))
 
 
-def test_missing_images_are_counted_and_the_first_named(folder):
+def test_missing_images_are_counted_and_the_first_named(folder, params_of):
     rows = "\n".join(f"{name},{name[:1]}" for name in ("a.png", "1.png", "ward 2", "3.png", "ward 2/a.png", "c.png"))
     write_csv(folder, f"image,label\n{rows}\n")
     told = r"data row 2, column image: no such file .* 4 of 6 images are missing: '1\.png', 'ward 2', '3\.png', …\."
@@ -39,7 +39,7 @@ def test_missing_images_are_counted_and_the_first_named(folder):
         open_source(params_of(folder))
 
 
-def test_letters_with_accents_are_found_however_they_are_stored(folder, tmp_path):
+def test_letters_with_accents_are_found_however_they_are_stored(folder, tmp_path, params_of):
     split_up = unicodedata.normalize("NFD", "Läsion.png")
     (folder / "a.png").rename(folder / split_up)
     write_csv(folder, f"image,label\n{unicodedata.normalize('NFC', split_up)},A\nc.png,B\n")
@@ -48,7 +48,7 @@ def test_letters_with_accents_are_found_however_they_are_stored(folder, tmp_path
     assert [int(source.open_images(tmp_path)(i)[0, 0, 0]) for i in range(2)] == [0, 30]
 
 
-def test_links_are_followed_and_a_link_back_does_not_go_round(folder, tmp_path):
+def test_links_are_followed_and_a_link_back_does_not_go_round(folder, tmp_path, params_of):
     (folder / "loop").symlink_to(folder)
     (folder / "gone").symlink_to(folder / "nowhere")
     (tmp_path / "store").mkdir()

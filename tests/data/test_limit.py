@@ -5,11 +5,10 @@ import pandas as pd
 
 from pipeline.data.sources import open_source
 from pipeline.data.sources.limit import limit
-from pipeline.params.file import load, with_values
 
 
-def test_a_part_holds_whole_groups_and_the_classes_in_proportion(tmp_path):
-    source = open_source(load())
+def test_a_part_holds_whole_groups_and_the_classes_in_proportion(make_params):
+    source = open_source(make_params())
     part = limit(source, 400, "multiclass")
     whole, own = source.samples, part.samples
     assert abs(len(own) - 400) <= whole["group_id"].value_counts().max()
@@ -22,9 +21,8 @@ def test_a_part_holds_whole_groups_and_the_classes_in_proportion(tmp_path):
     assert limit(source, len(whole), "multiclass") is source
 
 
-def test_the_images_are_those_of_the_whole(tmp_path):
-    params = with_values(load(), {"data.max_images": 64}, "test")
-    whole, part = open_source(load()), open_source(params)
+def test_the_images_are_those_of_the_whole(tmp_path, make_params):
+    whole, part = open_source(make_params()), open_source(make_params(data={"max_images": 64}))
     readers = whole.open_images(tmp_path), part.open_images(tmp_path)
     places = pd.Index(whole.samples["sample_id"]).get_indexer(pd.Index(part.samples["sample_id"]))
     for i in (0, 17, len(part.samples) - 1):

@@ -7,6 +7,7 @@ import io
 import pickle
 import threading
 import tracemalloc
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,22 +16,20 @@ import pytest
 from pipeline.common.errors import UserError
 from pipeline.data.sources import medmnist, open_source
 from pipeline.data.sources.medmnist_members import MEMBERS
-from pipeline.params import file as params_file
-from pipeline.params.overlay import merge
 from pipeline.params.tree import Params
-from pipeline.stages.preset import read_preset
 
 COUNTS = {"train": 5, "val": 2, "test": 3}
 
 
-def params_of(path: Path, task: str = "multiclass", pixels: int = 32, **member: object) -> Params:
-    tree = params_file.read_yaml(Path("params.yaml"))
-    merge(tree, read_preset("medmnist"))
-    tree["task"] = task
-    tree["noise"] = tree["noise"] | {"kind": "none"}
-    tree["data"] |= {"path": str(path), "image_size": pixels}
-    tree["data"]["medmnist"] |= member
-    return params_file.validate(tree, "test")
+@pytest.fixture
+def params_of(preset_params) -> Callable[..., Params]:
+    """Return a function that gives the parameters which read a folder of MedMNIST's files; `member`: which of them."""
+
+    def make(path: Path, task: str = "multiclass", pixels: int = 32, **member: object) -> Params:
+        data = {"path": str(path), "image_size": pixels, "medmnist": member}
+        return preset_params("medmnist", task=task, noise={"kind": "none"}, data=data)
+
+    return make
 
 
 def arrays(size: int = 28, channels: int = 3, classes: int = 7) -> dict[str, np.ndarray]:
@@ -62,7 +61,7 @@ def test_members_are_those_of_the_package():
     assert not any("|" in name for member in MEMBERS.values() for name in member.classes)
 
 
-def test_a_coloured_member_with_one_class_per_image(tmp_path):
+def test_a_coloured_member_with_one_class_per_image(tmp_path, params_of):
     np.savez_compressed(tmp_path / "dermamnist.npz", **arrays())
     source = open_source(params_of(tmp_path))
     assert source.channels == 3
@@ -83,7 +82,7 @@ def test_a_coloured_member_with_one_class_per_image(tmp_path):
 
 @pytest.mark.parametrize("order", ["C", "F"])
 @pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
-def test_a_grey_member_with_several_findings_keeps_every_pixel(tmp_path, save, order):
+def test_a_grey_member_with_several_findings_keeps_every_pixel(tmp_path, save, order, params_of):
     rng = np.random.default_rng(0)
     made = {}
     for split, count in COUNTS.items():
@@ -98,7 +97,7 @@ def test_a_grey_member_with_several_findings_keeps_every_pixel(tmp_path, save, o
     np.testing.assert_array_equal(np.stack(pixels_of(source, tmp_path)), stored[..., None])
 
 
-def test_class_names_with_commas_and_grades_stay_as_they_are(tmp_path):
+def test_class_names_with_commas_and_grades_stay_as_they_are(tmp_path, params_of):
     np.savez(tmp_path / "breastmnist.npz", **arrays(channels=1, classes=2))
     np.savez(tmp_path / "retinamnist.npz", **arrays(classes=5))
     breast = open_source(params_of(tmp_path, dataset="breastmnist"))
@@ -106,7 +105,7 @@ def test_class_names_with_commas_and_grades_stay_as_they_are(tmp_path):
     assert open_source(params_of(tmp_path, dataset="retinamnist")).samples["label"].tolist() == list("0123401234")
 
 
-def test_memory_stays_flat_over_a_large_file(tmp_path):
+def test_memory_stays_flat_over_a_large_file(tmp_path, params_of):
     count = 2000
     made = {f"{split}_images": np.zeros((1, 128, 128), np.uint8) for split in COUNTS}
     made["train_images"] = np.zeros((count, 128, 128), np.uint8)  # 33 MB
@@ -123,7 +122,7 @@ def test_memory_stays_flat_over_a_large_file(tmp_path):
     assert peak < 8e6
 
 
-def test_a_task_that_does_not_fit_is_told(tmp_path):
+def test_a_task_that_does_not_fit_is_told(tmp_path, params_of):
     with pytest.raises(
         UserError, match="task is multilabel, but dermamnist of MedMNIST is multiclass; set task to mul"
     ):
@@ -132,14 +131,14 @@ def test_a_task_that_does_not_fit_is_told(tmp_path):
         open_source(params_of(tmp_path, dataset="chestmnist"))
 
 
-def test_an_unknown_member_is_told(tmp_path):
+def test_an_unknown_member_is_told(tmp_path, params_of):
     with pytest.raises(UserError, match=r"dataset is 'dermanist'.* did you mean dermamnist\?"):
         open_source(params_of(tmp_path, dataset="dermanist"))
     with pytest.raises(UserError, match="the 2-D members are pathmnist, chestmnist, dermamnist, octmnist"):
         open_source(params_of(tmp_path, dataset="isic"))
 
 
-def test_a_missing_file_is_told_and_not_fetched(tmp_path, monkeypatch):
+def test_a_missing_file_is_told_and_not_fetched(tmp_path, monkeypatch, params_of):
     monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: pytest.fail("the network was used"))
     with pytest.raises(UserError, match=r"dermamnist_64\.npz: no such file\..* or set data\.medmnist\.download: true"):
         open_source(params_of(tmp_path, size=64))
@@ -172,13 +171,13 @@ def broken(**changes: object) -> bytes:
         (broken(val_images=np.zeros((2, 28, 28), np.uint8)), "grey in one split and coloured in another"),
     ],
 )
-def test_a_file_that_is_not_what_it_should_be_is_told(tmp_path, content, told):
+def test_a_file_that_is_not_what_it_should_be_is_told(tmp_path, content, told, params_of):
     (tmp_path / "dermamnist.npz").write_bytes(content)
     with pytest.raises(UserError, match=told):
         open_source(params_of(tmp_path))
 
 
-def test_damage_among_the_pixels_is_told_and_leaves_nothing(tmp_path):
+def test_damage_among_the_pixels_is_told_and_leaves_nothing(tmp_path, params_of):
     content = bytearray(broken())
     place = content.index(b"train_images.npy") + 5000
     content[place] ^= 1
@@ -200,14 +199,14 @@ def published(tmp_path, monkeypatch):
             pass
 
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
     monkeypatch.setattr(medmnist, "RECORD", f"http://127.0.0.1:{server.server_port}")
     yield folder
     server.shutdown()
     server.server_close()
 
 
-def test_a_missing_file_is_fetched_once_where_that_is_asked_for(published, tmp_path, monkeypatch):
+def test_a_missing_file_is_fetched_once_where_that_is_asked_for(published, tmp_path, monkeypatch, params_of):
     content = broken()
     (published / "dermamnist.npz").write_bytes(content)
     monkeypatch.setitem(MEMBERS["dermamnist"].md5, 28, hashlib.md5(content).hexdigest())
@@ -218,14 +217,14 @@ def test_a_missing_file_is_fetched_once_where_that_is_asked_for(published, tmp_p
     assert len(open_source(params_of(tmp_path / "new", download=True)).samples) == 10
 
 
-def test_a_download_with_another_checksum_is_not_kept(published, tmp_path):
+def test_a_download_with_another_checksum_is_not_kept(published, tmp_path, params_of):
     (published / "dermamnist.npz").write_bytes(broken())
     with pytest.raises(UserError, match="published file has 0744692d530f8e62ec473284d019b0c7; nothing was kept"):
         open_source(params_of(tmp_path / "new", download=True))
     assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_a_download_that_fails_is_told(published, tmp_path):
+def test_a_download_that_fails_is_told(published, tmp_path, params_of):
     with pytest.raises(UserError, match=r"fetching http.*dermamnist\.npz\?download=1 failed: HTTP Error 404"):
         open_source(params_of(tmp_path / "new", download=True))
     assert list((tmp_path / "new").iterdir()) == []

@@ -10,10 +10,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.labels import encode
 from pipeline.data.sources import open_source
 from pipeline.data.splits import assign
-from pipeline.params import file as params_file
-from pipeline.params.overlay import merge
-from pipeline.stages.preset import read_preset
-from tests.data.own_table import params_of, write_csv
+from tests.data.own_table import write_csv
 
 REAL = Path("../shared/data").resolve()
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="no folder ../shared/data with real images beside the clone")
@@ -27,7 +24,7 @@ ward 2/Läsion ß.png,NV,L2,test
 """
 
 
-def test_a_class_a_group_and_a_split_for_each_image(folder, tmp_path):
+def test_a_class_a_group_and_a_split_for_each_image(folder, tmp_path, params_of):
     write_csv(folder, CSV)
     source = open_source(params_of(folder, label="dx", group="lesion", split="part"))
     assert source.samples.to_dict("list") == {
@@ -44,14 +41,14 @@ def test_a_class_a_group_and_a_split_for_each_image(folder, tmp_path):
     assert read(0).shape == (32, 32, 3)
 
 
-def test_without_group_and_split_columns_each_image_is_on_its_own(folder):
+def test_without_group_and_split_columns_each_image_is_on_its_own(folder, params_of):
     write_csv(folder, CSV)
     samples = open_source(params_of(folder, label="dx")).samples
     assert list(samples.columns) == ["sample_id", "group_id", "label"]
     assert samples["group_id"].tolist() == samples["sample_id"].tolist()
 
 
-def test_declared_classes_give_the_order(folder):
+def test_declared_classes_give_the_order(folder, params_of):
     write_csv(folder, CSV)
     source = open_source(params_of(folder, label="dx", classes=["NV", "MEL", "SCC", "BKL"]))
     assert source.classes == ("NV", "MEL", "SCC", "BKL")
@@ -74,8 +71,8 @@ def test_declared_classes_give_the_order(folder):
             "data row 2, column split: 'Test' is none of train, va",
         ),
         ("a.png,A,g,train\nc.png,B,g,", {"split": "split"}, "data row 2, column split: '' is none of train, val, test"),
-        ("a.png,A,g,train\na.png,B,g,train", {}, r"data row 2, column image: 'a\.png' stands there twice"),
-        ("a.png,A,g,train\n./a.png,B,g,train", {}, r"data row 2, column image: 'a\.png' stands there twice"),
+        ("a.png,A,g,train\na.png,B,g,train", {}, r"data row 2, column image: 'a\.png' is duplicated"),
+        ("a.png,A,g,train\n./a.png,B,g,train", {}, r"data row 2, column image: 'a\.png' is duplicated"),
         ("a.png,A,g,train\n,B,g,train", {}, "data row 2, column image is blank"),
         ("a.png,A,g,train\nc.png,B,g,train", {"label": "dx"}, r"no column dx; it has image, label, group, split"),
         ("a.png,A,g,train\nc.png,B,g,train", {"label": []}, r"has 0 classes \[\]; at least 2 are needed"),
@@ -86,13 +83,13 @@ def test_declared_classes_give_the_order(folder):
         ("a.png,A,g,train,\nc.png,B,g,train,", {}, "more cells than the first line has columns"),
     ],
 )
-def test_a_mistake_in_the_table_is_told_by_row_column_and_value(folder, rows, table, told):
+def test_a_mistake_in_the_table_is_told_by_row_column_and_value(folder, rows, table, told, params_of):
     write_csv(folder, f"image,label,group,split\n{rows}\n")
     with pytest.raises(UserError, match=told):
         open_source(params_of(folder, **table))
 
 
-def test_the_table_itself_lies_in_the_folder(folder):
+def test_the_table_itself_lies_in_the_folder(folder, params_of):
     for file in ("../labels.csv", "/tmp/labels.csv"):
         with pytest.raises(UserError, match=r"data\.table\.file is .* outside data\.path"):
             open_source(params_of(folder, file=file))
@@ -112,24 +109,21 @@ def test_the_table_itself_lies_in_the_folder(folder):
         (pd.DataFrame({"image": ["a.png"], "label": [b"A"]}), "column label holds binary"),
     ],
 )
-def test_a_parquet_file_that_does_not_fit_is_told(folder, frame, told):
+def test_a_parquet_file_that_does_not_fit_is_told(folder, frame, told, params_of):
     frame.to_parquet(folder / "t.parquet")
     with pytest.raises(UserError, match=told):
         open_source(params_of(folder, file="t.parquet"))
 
 
-def test_a_damaged_parquet_file_is_told(folder):
+def test_a_damaged_parquet_file_is_told(folder, params_of):
     (folder / "t.parquet").write_bytes(b"PAR1 but nothing else")
     with pytest.raises(UserError, match=r"t\.parquet: cannot be read as Parquet"):
         open_source(params_of(folder, file="t.parquet"))
 
 
 @needs_real
-def test_the_real_lesions_are_the_same_from_a_table_as_from_the_official_layout(tmp_path):
-    official = params_file.read_yaml(Path("params.yaml"))
-    merge(official, read_preset("lesion-small"))
-    official["data"]["path"] = str(REAL / "isic2019")
-    official = params_file.validate(official, "test")
+def test_the_real_lesions_are_the_same_from_a_table_as_from_the_official_layout(tmp_path, params_of, preset_params):
+    official = preset_params("lesion-small", data={"path": str(REAL / "isic2019")})
     theirs = open_source(official)
 
     root = tmp_path / "own"

@@ -10,20 +10,9 @@ from PIL import Image
 from pipeline.common.errors import UserError
 from pipeline.data.array import write_images
 from pipeline.data.sources import open_source
-from pipeline.params import file as params_file
-from pipeline.params.overlay import merge
-from pipeline.params.tree import Params
-from pipeline.stages.preset import read_preset
 
 REAL = Path("../shared/data").resolve()
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="no folder ../shared/data with real images beside the clone")
-
-
-def params_of(preset: str, path: Path, **data: object) -> Params:
-    tree = params_file.read_yaml(Path("params.yaml"))
-    merge(tree, read_preset(preset))
-    tree["data"] |= {"path": str(path), "image_size": 32} | data
-    return params_file.validate(tree, "test")
 
 
 @pytest.fixture
@@ -47,8 +36,8 @@ def nih(tmp_path) -> Path:
     return tmp_path
 
 
-def test_nih_findings_patients_and_official_list(nih, tmp_path):
-    source = open_source(params_of("cardio-small", nih))
+def test_nih_findings_patients_and_official_list(nih, tmp_path, preset_params):
+    source = open_source(preset_params("cardio-small", data={"path": str(nih)}))
     assert source.channels == 1
     assert source.classes == (
         "Atelectasis", "Cardiomegaly", "Effusion", "Infiltration", "Mass", "Nodule", "Pneumonia", "Pneumothorax",
@@ -64,31 +53,31 @@ def test_nih_findings_patients_and_official_list(nih, tmp_path):
     assert read(2).shape == (32, 32, 1)
 
 
-def test_an_unknown_finding_is_told_with_its_row(nih):
+def test_an_unknown_finding_is_told_with_its_row(nih, preset_params):
     table = nih / "Data_Entry_2017_v2020.csv"
     table.write_text(table.read_text().replace("Hernia", "Hernai"))
     with pytest.raises(UserError, match=r"data row 4, column Finding Labels: unknown finding 'Hernai'"):
-        open_source(params_of("cardio-small", nih))
+        open_source(preset_params("cardio-small", data={"path": str(nih)}))
 
 
-def test_a_blank_patient_is_told_with_its_row(nih):
+def test_a_blank_patient_is_told_with_its_row(nih, preset_params):
     table = nih / "Data_Entry_2017_v2020.csv"
     table.write_text(table.read_text().replace("Effusion|Mass,2", "Effusion|Mass,"))
     with pytest.raises(UserError, match="data row 3, column Patient ID is blank"):
-        open_source(params_of("cardio-small", nih))
+        open_source(preset_params("cardio-small", data={"path": str(nih)}))
 
 
-def test_a_film_named_twice_is_told(nih):
+def test_a_film_named_twice_is_told(nih, preset_params):
     table = nih / "Data_Entry_2017_v2020.csv"
     lines = table.read_text().splitlines()
     table.write_text("\n".join([*lines, lines[1]]))
-    with pytest.raises(UserError, match=r"data row 5, column Image Index: .00000001_000\.png. stands there twice"):
-        open_source(params_of("cardio-small", nih))
+    with pytest.raises(UserError, match=r"data row 5, column Image Index: .00000001_000\.png. is duplicated"):
+        open_source(preset_params("cardio-small", data={"path": str(nih)}))
 
 
-def test_broken_images_are_counted_and_left_out_or_refused(nih, tmp_path):
+def test_broken_images_are_counted_and_left_out_or_refused(nih, tmp_path, preset_params):
     (nih / "images_001/images/00000001_001.png").write_bytes(b"not an image")
-    source = open_source(params_of("cardio-small", nih))
+    source = open_source(preset_params("cardio-small", data={"path": str(nih)}))
     target = tmp_path / "out/images.npy"
     bad = write_images(source, target, 32, 0.25)
     assert list(bad) == ["00000001_001.png"]
@@ -101,8 +90,8 @@ def test_broken_images_are_counted_and_left_out_or_refused(nih, tmp_path):
 
 
 @needs_real
-def test_the_real_lesions_are_read(tmp_path):
-    source = open_source(params_of("lesion-small", REAL / "isic2019"))
+def test_the_real_lesions_are_read(tmp_path, preset_params):
+    source = open_source(preset_params("lesion-small", data={"path": str(REAL / "isic2019")}))
     assert source.samples["label"].value_counts().to_dict() == {
         "NV": 4323, "BKL": 583, "MEL": 491, "BCC": 264, "SCC": 114, "VASC": 80, "AK": 69, "DF": 60,
     }  # fmt: skip
@@ -112,8 +101,8 @@ def test_the_real_lesions_are_read(tmp_path):
 
 
 @needs_real
-def test_the_real_films_are_read(tmp_path):
-    source = open_source(params_of("cardio-small", REAL / "chestxray14"))
+def test_the_real_films_are_read(tmp_path, preset_params):
+    source = open_source(preset_params("cardio-small", data={"path": str(REAL / "chestxray14")}))
     findings = source.samples["label"][source.samples["label"] != ""]
     counts = findings.str.get_dummies("|").sum().to_dict()
     assert counts == {

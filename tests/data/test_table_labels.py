@@ -11,7 +11,7 @@ from pipeline.common.errors import UserError
 from pipeline.data.sources import open_source
 from pipeline.data.sources.table_labels import read_labels
 from pipeline.params.tree import TableParams
-from tests.data.own_table import NAMES, params_of, write_csv
+from tests.data.own_table import NAMES, write_csv
 
 FINDINGS = "image,found,Mass,Effusion,Hernia\n" + "".join(
     f"{name},{found},{cells}\n"
@@ -36,14 +36,14 @@ FINDINGS = "image,found,Mass,Effusion,Hernia\n" + "".join(
         ),
     ],
 )
-def test_several_findings_in_one_cell_or_as_columns(folder, table, classes, label):
+def test_several_findings_in_one_cell_or_as_columns(folder, table, classes, label, params_of):
     write_csv(folder, FINDINGS)
     source = open_source(params_of(folder, "multilabel", **table))
     assert source.classes == classes
     assert source.samples["label"].tolist() == [label, "", "Hernia", "Mass"]
 
 
-def test_one_hot_columns_give_one_class(folder):
+def test_one_hot_columns_give_one_class(folder, params_of):
     write_csv(folder, "image,MEL,NV\n" + "".join(f"{name},{i % 2},{1 - i % 2}.0\n" for i, name in enumerate(NAMES)))
     source = open_source(params_of(folder, label=["MEL", "NV"]))
     assert source.samples["label"].tolist() == ["NV", "MEL", "NV", "MEL"]
@@ -59,7 +59,7 @@ def test_one_hot_columns_give_one_class(folder):
         (pd.Categorical(["x", "y", "x", "x"]), ["x", "y", "x", "x"]),
     ],
 )
-def test_parquet_cells_become_the_text_that_one_would_type(folder, values, labels):
+def test_parquet_cells_become_the_text_that_one_would_type(folder, values, labels, params_of):
     table = pd.DataFrame({"image": NAMES, "grade": values, "patient": [7, 7, 8, 9]})
     table.to_parquet(folder / "labels.PARQUET")
     source = open_source(params_of(folder, file="labels.PARQUET", label="grade", group="patient"))
@@ -67,7 +67,7 @@ def test_parquet_cells_become_the_text_that_one_would_type(folder, values, label
     assert source.samples["group_id"].tolist() == ["7", "7", "8", "9"]
 
 
-def test_an_empty_parquet_cell_is_no_finding_with_a_separator_and_an_error_elsewhere(folder):
+def test_an_empty_parquet_cell_is_no_finding_with_a_separator_and_an_error_elsewhere(folder, params_of):
     pd.DataFrame({"image": NAMES, "label": ["A", None, "B|A", "B"], "A": [1, None, 0, 1], "B": 1}).to_parquet(
         folder / "t.parquet"
     )
@@ -79,7 +79,7 @@ def test_an_empty_parquet_cell_is_no_finding_with_a_separator_and_an_error_elsew
         open_source(params_of(folder, "multilabel", file="t.parquet", label=["A", "B"]))
 
 
-def test_numbers_in_a_csv_are_classes_as_they_are_typed(folder):
+def test_numbers_in_a_csv_are_classes_as_they_are_typed(folder, params_of):
     write_csv(folder, "image,label\n" + "".join(f"{name},{grade}\n" for name, grade in zip(NAMES, "0120", strict=True)))
     source = open_source(params_of(folder))
     assert source.classes == ("0", "1", "2")
@@ -103,13 +103,13 @@ def test_numbers_in_a_csv_are_classes_as_they_are_typed(folder):
         ),
     ],
 )
-def test_forms_of_findings_that_do_not_fit_are_told(folder, task, table, told):
+def test_forms_of_findings_that_do_not_fit_are_told(folder, task, table, told, params_of):
     write_csv(folder, FINDINGS)
     with pytest.raises(UserError, match=told):
         open_source(params_of(folder, task, **table))
 
 
-def test_a_missing_finding_is_not_taken_for_a_name(folder):
+def test_a_missing_finding_is_not_taken_for_a_name(folder, params_of):
     write_csv(folder, "image,label\na.png,A|B\nc.png,nan\n")
     with pytest.raises(UserError, match=r"data row 2, column label: 'nan' is no label.*empty cell is an image without"):
         open_source(params_of(folder, "multilabel", separator="|"))

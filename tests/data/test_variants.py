@@ -1,37 +1,38 @@
 """A study begins with images that were prepared for its own parameters, or not at all."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from pipeline.common import layout as artifacts
 from pipeline.common.errors import UserError
-from pipeline.data.variants import StudyData
-from pipeline.params.file import load, with_values
+from pipeline.common.layout import Layout
+from pipeline.data.variants import Variants
+from pipeline.params.file import with_values
 from pipeline.params.tree import Params, of_images
+from tests.data.made_files import write_prepared
 
 
 @pytest.fixture
-def params(tmp_path, monkeypatch) -> Params:
-    """The parameters of params.yaml, and what the stage prepare leaves for them: one image."""
-    params = load()
-    monkeypatch.chdir(tmp_path)
-    artifacts.DATA_REPORT.parent.mkdir(parents=True)
-    report = {"params": of_images(params), "classes": ["NV", "DF"], "sha256": "0" * 64}
-    artifacts.DATA_REPORT.write_text(json.dumps(report))
-    artifacts.SAMPLES.write_text("sample_id,group_id,label\na,l1,NV\n")
-    np.save(artifacts.IMAGES, np.zeros((1, 32, 32, 3), dtype=np.uint8))
-    return params
+def params(make_params) -> Params:
+    """The parameters of params.yaml; a study varies them."""
+    return make_params(data={"corrections": str(Path("corrections.csv").resolve())})
+
+
+@pytest.fixture
+def layout(tmp_path, params) -> Layout:
+    """What the stage prepare leaves for these parameters: 60 images."""
+    layout = Layout(tmp_path / "artifacts")
+    write_prepared(layout, ("NV", "DF"), ["NV", "DF"] * 30, params=of_images(params))
+    return layout
 
 
 @pytest.mark.parametrize(
-    "values", [{}, {"data.max_bad_fraction": 0.5, "data.workers": 3, "data.table.file": "my.csv", "noise.rate": 0.1}]
+    "values", [{}, {"data.max_bad_fraction": 0.5, "machine.workers": 3, "data.table.file": "my.csv", "noise.rate": 0.1}]
 )
-def test_images_serve_whatever_they_were_not_made_from(params, values):
-    assert StudyData(with_values(params, values, "test")).digest == "0" * 64
+def test_images_serve_whatever_they_were_not_made_from(layout, params, values):
+    assert Variants(layout, with_values(params, values, "test")).digest == "0" * 64
 
 
 @pytest.mark.parametrize(
@@ -44,14 +45,35 @@ def test_images_serve_whatever_they_were_not_made_from(params, values):
         ({"data.phantom.images": 160}, "prepared for data.phantom.images 1600, not 160"),
     ],
 )
-def test_images_that_were_prepared_otherwise_are_refused(params, values: dict[str, Any], told: str):
+def test_images_that_were_prepared_otherwise_are_refused(layout, params, values: dict[str, Any], told: str):
     with pytest.raises(UserError) as error:
-        StudyData(with_values(params, values, "test"))
+        Variants(layout, with_values(params, values, "test"))
     assert told in str(error.value)
-    assert str(Path("artifacts/data/report.json")) in str(error.value)
+    assert str(layout.data_report) in str(error.value)
 
 
-def test_without_images_the_remedy_is_told(params):
-    artifacts.DATA_REPORT.unlink()
-    with pytest.raises(UserError, match="no such file, a study needs the prepared images; run `dvc repro"):
-        StudyData(params)
+def test_without_images_the_remedy_is_told(layout, params):
+    layout.data_report.unlink()
+    with pytest.raises(UserError, match=r"report\.json: no such file; prepare the data first \(make repro\)"):
+        Variants(layout, params)
+
+
+def test_each_split_and_noise_has_its_own_data_made_once(layout, params):
+    variants = Variants(layout, params)
+    first = variants.prepared(params)
+    assert variants.prepared(with_values(params, {"distillation.tau": 2.0}, "test")) is first
+    noisier = variants.prepared(with_values(params, {"noise.rate": 0.6}, "test"))
+    assert np.array_equal(noisier.split, first.split)
+    assert (noisier.given != noisier.published).sum() > (first.given != first.published).sum() > 0
+    elsewhere = variants.prepared(with_values(params, {"split.seed": 1}, "test"))
+    assert not np.array_equal(elsewhere.split, first.split)
+    assert np.array_equal(elsewhere.targets("test"), elsewhere.published[elsewhere.rows("test")])
+
+
+def test_the_members_are_those_of_the_overlap_asked_for(layout, params):
+    variants = Variants(layout, params)
+    train = len(variants.prepared(params).rows("train"))
+    for overlap, share in ((0.0, 0.2), (1.0, 1.0)):
+        members = variants.members(with_values(params, {"subsets.overlap": overlap}, "test"))
+        assert list(members) == list(params.teachers.architectures)
+        assert [member.sum() for member in members.values()] == pytest.approx([share * train] * 5, abs=1)

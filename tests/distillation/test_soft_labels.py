@@ -1,6 +1,7 @@
-"""Stored soft labels: the teachers' answers to every view, whole, of one origin, taken up after a kill."""
+"""Stored soft labels: the teachers' answers to every view, whole, of one origin, continued after a kill."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from models.inference import predict
 from pipeline.common.errors import UserError
 from pipeline.data.views import Views
 from pipeline.distillation import soft_labels
-from pipeline.distillation.soft_labels import SoftLabels, is_written, origin_of, write_soft_labels
+from pipeline.distillation.soft_labels import Origin, SoftLabels, origin_of, require_origin, write_soft_labels
 from pipeline.params.tree import ViewParams
 
 CPU = torch.device("cpu")
@@ -29,65 +30,94 @@ def teacher() -> Classifier:
     return Classifier(backbone, nn.Sequential(nn.Dropout(0.1), nn.Linear(32, C)))
 
 
-def write(path: Path, network: nn.Module, origin: dict[str, object] | None = None) -> None:
-    write_soft_labels(path, origin or {}, network, IMAGES, ROWS, Views(VIEWS, N + 5), CPU)
+def answers_of(network: nn.Module) -> Callable[[int], np.ndarray]:
+    """What a network answers to a view of the training rows, (N, C)."""
+    views = Views(VIEWS, N + 5)
+    return lambda view: predict(network, IMAGES, ROWS, CPU, lambda pixels, rows: views.apply(pixels, rows, view))
+
+
+def write(path: Path, network: nn.Module) -> None:
+    path.parent.mkdir(exist_ok=True)
+    write_soft_labels(path, V, answers_of(network), title=path.stem)
 
 
 def test_they_are_the_teachers_answers_to_each_view_and_the_clean_image(tmp_path):
-    network, views, path = teacher(), Views(VIEWS, N + 5), tmp_path / "t.npy"
+    network, path = teacher(), tmp_path / "t.npy"
     write(path, network)
     store = np.load(path)
     assert store.shape == (V + 1, N, C)
     assert store.dtype == np.float16
     assert store[V] == pytest.approx(predict(network, IMAGES, ROWS, CPU), abs=2e-3)
-    second = predict(network, IMAGES, ROWS, CPU, lambda pixels, rows: views.apply(pixels, rows, 1))
+    second = answers_of(network)(1)
     assert store[1] == pytest.approx(second, abs=2e-3)
     assert np.abs(store[1].astype(float) - store[V]).max() > 0.01
-    labels = SoftLabels([path, path], [{}, {}], CPU)
+    labels = SoftLabels([path, path], CPU)
     assert labels.shape == (2, C)
-    got = labels.logits(1, np.array([4, 0]))
+    got = labels.logits(1, torch.tensor([4, 0]))
     assert got.shape == (2, 2, C)
     assert got[1].numpy() == pytest.approx(second[[4, 0]], abs=2e-3)
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["t.json", "t.npy"]
+    assert [file.name for file in tmp_path.iterdir()] == ["t.npy"]
 
 
-def test_a_teacher_that_diverged_is_told_and_leaves_no_file(tmp_path):
+@pytest.mark.parametrize("bias", [70_000.0, float("nan")])  # more than float16 holds
+def test_a_teacher_that_diverged_is_told_and_leaves_no_file(tmp_path, bias):
     network = teacher()
     with torch.no_grad():
-        network.head[1].bias[0] = 70_000.0  # more than float16 holds
+        network.head[1].bias[0] = bias
     with pytest.raises(UserError, match=r"the teacher resnet50 answers with logits that are not finite.*training\.lr"):
         write(tmp_path / "resnet50.npy", network)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_of_several_processes_one_writes_and_all_answer(tmp_path):
+    asked = []
+    path = tmp_path / "t.npy"
+    write_soft_labels(path, V, lambda view: asked.append(view) or np.zeros((N, C)), title="t", leads=False)
+    assert asked == [0, 1, 2]
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.fixture
-def origin(tmp_path) -> dict[str, object]:
-    weights = tmp_path / "weights.safetensors"
-    weights.write_bytes(b"one")
-    return origin_of(weights, "data", ROWS, VIEWS)
+def origin() -> Origin:
+    return origin_of("one", "data", ROWS, VIEWS)
 
 
-def test_answers_of_other_teachers_views_or_data_are_refused_by_name(tmp_path, origin):
-    weights, path = tmp_path / "weights.safetensors", tmp_path / "resnet18.npy"
-    write(path, teacher(), origin)
-    SoftLabels([path], [origin], CPU)
-    weights.write_bytes(b"two")
+@pytest.fixture
+def finished(tmp_path, origin) -> tuple[Path, Path]:
+    """A file of answers and the record of what they were made from."""
+    path, record = tmp_path / "resnet18.npy", tmp_path / "origin.json"
+    write(path, teacher())
+    record.write_text(json.dumps(origin))
+    return path, record
+
+
+def test_answers_of_other_teachers_views_or_data_are_refused_by_name(finished, origin):
+    path, record = finished
+    require_origin(path, record, origin)
     cases = {
-        "teacher weights": origin_of(weights, "data", ROWS, VIEWS),
-        "teacher weights, data": origin_of(weights, "data", ROWS[1:], VIEWS),
-        "data": origin | {"data": "other"},
-        "views": origin | {"views": VIEWS.model_copy(update={"count": 3}).model_dump()},
+        "teacher weights": origin_of("two", "data", ROWS, VIEWS),
+        "teacher weights, data": origin_of("two", "data", ROWS[1:], VIEWS),
+        "data": origin_of("one", "other", ROWS, VIEWS),
+        "views": origin_of("one", "data", ROWS, VIEWS.model_copy(update={"count": 3})),
     }
     for other, wanted in cases.items():
         with pytest.raises(UserError, match=rf"resnet18\.npy: was made from other {other} than this training uses"):
-            SoftLabels([path], [wanted], CPU)
-        assert not is_written(path, wanted)
+            require_origin(path, record, wanted)
 
 
-def test_a_changed_definition_of_a_preset_is_another_origin(tmp_path, origin, monkeypatch):
+def test_a_changed_definition_of_a_preset_is_another_origin(origin, monkeypatch):
     stronger = soft_labels.PRESETS["flip_crop"].__class__(flip_x=True, translate=0.2)
     monkeypatch.setitem(soft_labels.PRESETS, "flip_crop", stronger)
-    assert origin_of(tmp_path / "weights.safetensors", "data", ROWS, VIEWS)["views"] != origin["views"]
+    again = origin_of("one", "data", ROWS, VIEWS)
+    assert again["views"] != origin["views"]
+    assert again | {"views": 0} == origin | {"views": 0}
+
+
+@pytest.mark.parametrize("missing", [0, 1])
+def test_unfinished_answers_are_refused(finished, origin, missing):
+    finished[missing].unlink()
+    with pytest.raises(UserError, match=r"resnet18\.npy: no finished soft labels there\. Run the soft_labels stages"):
+        require_origin(*finished, origin)
 
 
 @pytest.mark.parametrize("kept", [0, 100, 200])
@@ -96,45 +126,41 @@ def test_a_file_that_was_cut_off_is_refused_by_name(tmp_path, kept):
     write(path, teacher())
     path.write_bytes(path.read_bytes()[:kept])
     with pytest.raises(UserError, match=r"resnet18\.npy: is damaged or cut off.*soft_labels stages again"):
-        SoftLabels([path], [{}], CPU)
+        SoftLabels([path], CPU)
 
 
-def test_an_unfinished_file_is_refused(tmp_path):
-    path = tmp_path / "resnet18.npy"
-    write(path, teacher())
-    path.with_suffix(".json").unlink()
-    with pytest.raises(UserError, match=r"resnet18\.npy: no finished soft labels there"):
-        SoftLabels([path], [{}], CPU)
+@pytest.mark.parametrize("finished_views", [0, 1, 2])
+def test_a_killed_run_loses_at_most_the_view_that_it_was_at(tmp_path, finished_views):
+    write(tmp_path / "unbroken/t.npy", teacher())
+    path, answer, asked = tmp_path / "broken/t.npy", answers_of(teacher()), []
+    path.parent.mkdir()
 
-
-def test_a_killed_run_goes_on_after_its_last_block(tmp_path, monkeypatch):
-    monkeypatch.setattr(soft_labels, "BLOCK_ROWS", 20)  # 3 blocks for each of the 3 views
-    write(tmp_path / "unbroken.npy", teacher())
-    path, answered = tmp_path / "t.npy", 0
-
-    def dying(*arguments: object) -> np.ndarray:
-        nonlocal answered
-        answered += 1
-        if answered == 5:
+    def dying(view: int) -> np.ndarray:
+        if view == finished_views:
             raise KeyboardInterrupt
-        return predict(*arguments)  # type: ignore[arg-type]
+        return answer(view)
 
-    monkeypatch.setattr(soft_labels, "predict", dying)
     with pytest.raises(KeyboardInterrupt):
-        write(path, teacher())
+        write_soft_labels(path, V, dying, title="t")
     assert not path.exists()
-    assert json.loads((tmp_path / "t.progress.json").read_text())["blocks"] == 4
-    answered = -100
-    write(path, teacher())
-    assert answered == -100 + 5  # of the 9 blocks
-    assert path.read_bytes() == (tmp_path / "unbroken.npy").read_bytes()
+    assert sorted(part.name for part in path.parent.iterdir()) == [f"view-{view}.npy" for view in range(finished_views)]
+    write_soft_labels(path, V, lambda view: asked.append(view) or answer(view), title="t")
+    assert asked == list(range(finished_views, V + 1))
+    assert path.read_bytes() == (tmp_path / "unbroken/t.npy").read_bytes()
+    assert [file.name for file in path.parent.iterdir()] == ["t.npy"]
 
 
-def test_the_beginning_of_another_origin_is_not_taken_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(soft_labels, "BLOCK_ROWS", 20)
+def test_a_run_killed_while_it_joins_the_views_answers_none_again(tmp_path, monkeypatch):
     path = tmp_path / "t.npy"
-    path.with_suffix(".partial.npy").write_bytes(b"other")
-    path.with_suffix(".progress.json").write_text(json.dumps({"origin": {"data": "other"}, "blocks": 4}))
-    write(path, teacher(), {"data": "mine"})
-    assert is_written(path, {"data": "mine"})
+    with monkeypatch.context() as full:
+        full.setattr(soft_labels, "reserve", no_space)
+        with pytest.raises(OSError, match="No space left"):
+            write(path, teacher())
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["view-0.npy", "view-1.npy", "view-2.npy"]
+    write_soft_labels(path, V, lambda view: pytest.fail("answered before"), title="t")
     assert np.load(path).shape == (V + 1, N, C)
+    assert [file.name for file in tmp_path.iterdir()] == ["t.npy"]
+
+
+def no_space(path: Path, size: int) -> None:
+    raise OSError(28, "No space left on device", str(path))

@@ -18,6 +18,10 @@ TINY = {
 }
 
 
+REPLACED = {".npy", ".npz", ".safetensors", ".csv", ".json", ".png", ".html", ".onnx", ".txt"}
+"""What stages write under another name first, so that a link to an earlier one keeps its content."""
+
+
 @dataclass(frozen=True)
 class Project:
     """A copy of the project that commands run in."""
@@ -29,9 +33,9 @@ class Project:
         done = subprocess.run(
             command, cwd=self.path, env=environment() | env, capture_output=True, text=True, timeout=1500, check=False
         )
-        told = done.stdout + done.stderr
-        assert (done.returncode == 0) == ok, told
-        return told
+        printed = done.stdout + done.stderr
+        assert (done.returncode == 0) == ok, printed
+        return printed
 
     def repro(self, *arguments: str, ok: bool = True) -> str:
         """Run `dvc repro`."""
@@ -45,17 +49,18 @@ class Project:
         path.write_text(text.replace(old, new))
 
     def copy(self, target: Path) -> "Project":
-        """A second project with the same artefacts and cache; what DVC protects takes no room of its own."""
+        """A second project with the same artefacts and cache; what is never written to takes no more room."""
         shutil.copytree(self.path, target, symlinks=True, copy_function=_share)
         return Project(target)
 
 
 def _share(source: str, target: str) -> None:
-    """Link a read-only file, which is replaced and never written to, and copy any other."""
-    if Path(source).stat().st_mode & 0o222:
-        shutil.copy2(source, target)
-    else:
+    """Link what is replaced and never written to: the outputs below artifacts/, and DVC's cache. Copy all else."""
+    path = Path(source)
+    if (".dvc" in path.parts and "cache" in path.parts) or ("artifacts" in path.parts and path.suffix in REPLACED):
         os.link(source, target)
+    else:
+        shutil.copy2(source, target)
 
 
 def environment() -> dict[str, str]:
@@ -65,9 +70,9 @@ def environment() -> dict[str, str]:
     return kept | {"PATH": path, "DVC_NO_ANALYTICS": "1", "MLFLOW_DISABLE_TELEMETRY": "true"}
 
 
-def ran(told: str) -> set[str]:
+def ran(printed: str) -> set[str]:
     """The stages that DVC ran, by name."""
-    return set(re.findall(r"Running stage '([^']+)'", told))
+    return set(re.findall(r"Running stage '([^']+)'", printed))
 
 
 def make_project(path: Path) -> Project:

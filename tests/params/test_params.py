@@ -7,7 +7,7 @@ import pytest
 
 from pipeline.common.errors import UserError
 from pipeline.params import file as params_file
-from pipeline.params.tree import flatten
+from pipeline.params.tree import decisive, flatten, of_images
 
 TREE = params_file.read_yaml(Path("params.yaml"))
 
@@ -26,6 +26,54 @@ def test_the_repositorys_params_are_valid_and_complete():
     loaded = params_file.load()
     assert loaded.distillation.tau == 0.5
     assert loaded.teachers.architectures == ("resnet18", "resnet34", "resnet50", "mobilenet_v2", "densenet121")
+    assert loaded.methods == (
+        "baseline_1", "baseline_2", "baseline_3", "baseline_3_same", "baseline_4", "baseline_5", "roskd_unseen",
+        "roskd",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("storage", ["sqlite", "postgresql://ada:secret@db.example:5432/optuna"])
+def test_the_storage_of_a_study_is_a_file_or_a_database(make_params, storage):
+    assert make_params(study={"storage": storage}).study.storage == storage
+
+
+def test_values_are_set_by_dotted_names(make_params):
+    params = params_file.with_values(make_params(), {"distillation.tau": 2.0, "teachers.stem": "small"}, "trial 3")
+    assert (params.distillation.tau, params.teachers.stem) == (2.0, "small")
+    assert params == make_params(distillation={"tau": 2.0}, teachers={"stem": "small"})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("distillation.tua", 1.0, "trial 3: distillation.tua is not a parameter; did you mean distillation.tau?"),
+        ("zzz", 1.0, "trial 3: zzz is not a parameter; params.yaml shows all of them"),
+        ("distillation", 1.0, "trial 3: distillation is not a parameter"),
+        ("distillation.tau", -1.0, "trial 3: distillation.tau is -1.0"),
+    ],
+)
+def test_a_dotted_name_that_does_not_fit_is_refused(make_params, name, value, message):
+    with pytest.raises(UserError) as error:
+        params_file.with_values(make_params(), {name: value}, "trial 3")
+    assert str(error.value).startswith(message)
+
+
+def test_what_decides_a_result_names_no_machine_path_tracker_or_study(make_params):
+    names = set(decisive(make_params()))
+    assert {"task", "seeds", "noise.rate", "training.lr", "distillation.weighting.per"} <= names
+    left_out = {"data.path", "data.corrections", "data.medmnist.download", "methods"}
+    assert set(flatten(make_params())) - names == left_out | {
+        name for name in flatten(make_params()) if name.split(".")[0] in ("machine", "tracking", "study")
+    }
+
+
+def test_images_depend_on_the_parameters_of_their_own_source(make_params):
+    assert list(of_images(make_params())) == [
+        "task", "data.source", "data.image_size", "data.resize", "data.max_images", "data.phantom.images",
+        "data.phantom.seed",
+    ]  # fmt: skip
+    medmnist = of_images(make_params(data={"source": "medmnist"}))
+    assert {name for name in medmnist if name.count(".") == 2} == {"data.medmnist.dataset", "data.medmnist.size"}
 
 
 @pytest.mark.parametrize(
@@ -56,11 +104,24 @@ def test_the_repositorys_params_are_valid_and_complete():
         ("training.epochs", True, "valid integer"),
         ("training.batch_size", 1, "at least 2"),
         ("training.decay_at", [0.8, 0.5], "must increase"),
-        ("training.data_on_device", "gpu", "training.data_on_device is 'gpu': should be 'auto', True or False"),
-        ("training.compile", "yes", "training.compile is 'yes'"),
+        ("training.epoch", 3, "training.epoch is not a parameter; did you mean epochs?"),
+        ("machine.data_on_device", "gpu", "machine.data_on_device is 'gpu': should be 'auto', True or False"),
+        ("machine.compile", "yes", "machine.compile is 'yes'"),
+        ("machine.workers", -1, "machine.workers is -1"),
+        ("machine.launcher", "mpirun", "machine.launcher is 'mpirun': should be 'python' or 'torchrun'"),
+        ("machine.device", "tpu", "machine.device is 'tpu': should be 'auto', 'cpu' or 'cuda'"),
+        ("machine.process", 2, "machine.process is not a parameter; did you mean processes?"),
+        ("machine", TREE["machine"] | {"launcher": "torchrun", "processes": 3}, "64, which 3 processes cannot share"),
+        ("methods", [], "methods is []"),
+        ("methods", ["roskd", "baseline_1", "roskd"], "the values must be unique"),
+        ("methods", ["roskd", "rosk"], "methods names 'rosk', which is no method; did you mean roskd?"),
+        ("methods", ["baseline_6"], "methods names 'baseline_6', which is no method; did you mean baseline_"),
+        ("methods", ["hinton"], "which is no method; the methods are baseline_1, baseline_2, baseline_3, stochastic_f"),
+        ("methods", "roskd", "methods is 'roskd'"),
+        ("study.storage", "", "study.storage is ''"),
         ("training.precision", "bf16", "'auto' or 'float32'"),
         ("seeds", [], "at least 1 item"),
-        ("seeds", [1, 1], "each seed may stand there once"),
+        ("seeds", [1, 1], "seeds is [1, 1]; the values must be unique"),
         ("seeds", [-1], "greater than or equal to 0"),
         ("student.architecture", "resnet19", "'resnet18'"),
         ("teachers.architectures", [], "at least 1 item"),
@@ -90,6 +151,31 @@ def test_a_mistake_is_told_with_parameter_value_and_remedy(key, value, told):
         params_file.validate(changed(key, value), "params.yaml")
     assert told in str(error.value)
     assert str(error.value).startswith("params.yaml: ")
+
+
+def test_statistics_of_whole_batches_need_gpus(make_params):
+    assert make_params(training={"batch_norm": "sync"}).machine.device == "auto"
+    with pytest.raises(UserError, match=r"training\.batch_norm is sync, but machine\.device is cpu; SyncBatchNorm"):
+        make_params(training={"batch_norm": "sync"}, machine={"device": "cpu"})
+
+
+OLD_NAMES = {
+    "training.device": "machine.device",
+    "training.data_on_device": "machine.data_on_device",
+    "training.compile": "machine.compile",
+    "training.launcher": "machine.launcher",
+    "training.processes": "machine.processes",
+    "data.workers": "machine.workers",
+}
+
+
+@pytest.mark.parametrize(("old", "new"), OLD_NAMES.items())
+def test_a_parameter_that_has_moved_is_named_with_its_new_place(old, new):
+    assert params_file.MOVED == OLD_NAMES
+    with pytest.raises(UserError) as error:
+        params_file.validate(changed(old, 1), "params.yaml")
+    assert str(error.value) == f"params.yaml: {old} has moved; set {new} instead"
+    assert new in flatten(params_file.load())
 
 
 def test_a_missing_parameter_is_named():

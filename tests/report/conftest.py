@@ -1,17 +1,16 @@
 """A finished run in miniature: 12 samples, two classes, artefacts with known numbers."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.common import layout as artifacts
-from pipeline.params.file import read_yaml, validate
+from pipeline.common.layout import Layout
 from pipeline.params.tree import Params
-from pipeline.report.results import located
 
 SPLIT = ["train"] * 6 + ["val"] * 2 + ["test"] * 4
 PUBLISHED = {
@@ -19,9 +18,12 @@ PUBLISHED = {
     "multilabel": ["A", "A|B", "", "B", "B", "", "A", "B", "A", "A|B", "B", ""],
 }
 PREPARED = {
+    "source": "phantom",
     "classes": ["A", "B"],
     "image_size": 8,
     "channels": 1,
+    "images": 12,
+    "groups": 6,
     "sizes": [{"height": 10, "width": 20, "images": 7}, {"height": 1030, "width": 1024, "images": 3}],
     "other_sizes": 2,
     "quarantined": {"bad 1": "<truncated> after 7 bytes", "bad 2": "empty file"},
@@ -31,8 +33,11 @@ PREPARED = {
         {"images": 2, "samples": ["s0", "s9"], "groups": ["g0", "g4"], "labels": ["A", "B"], "conflicting": True},
         {"images": 2, "samples": ["s1", "s2"], "groups": ["g0", "g1"], "labels": ["A", "A"], "conflicting": False},
     ],
+    "params": {},
+    "hashes": {},
     "sha256": "d" * 64,
 }
+COUNTS = {"multiclass": {"A": 6, "B": 6}, "multilabel": {"A": 5, "B": 6}}
 NOISE = {
     # s0 alone is changed, from A to B, of the eight samples in train and val
     "multiclass": {
@@ -52,38 +57,28 @@ REALISED = {"realised": {"train": 1 / 6, "val": 0.0, "test": 0.0}, "corrected": 
 MEANS = {"baseline_1": 0.50, "baseline_3": 0.70, "baseline_3_same": 0.62, "baseline_5": 0.60, "roskd": 0.65}
 
 
-def write_csv(root: Path, path: Path, rows: object) -> None:
-    target = located(root, path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows).to_csv(target, index=False)
+def write_csv(path: Path, rows: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame(rows).to_csv(path, index=False)
 
 
-def write_json(root: Path, path: Path, content: object) -> None:
-    target = located(root, path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_text(json.dumps(content), encoding="utf-8")
+def write_json(path: Path, content: object) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content), encoding="utf-8")
 
 
-def make_params(task: str, seeds: list[int], architectures: list[str]) -> Params:
-    tree = read_yaml(Path("params.yaml"))
-    tree |= {"task": task, "seeds": seeds}
-    tree["noise"]["kind"] = {"multiclass": "symmetric", "multilabel": "flip"}[task]
-    tree["teachers"]["architectures"] = architectures
-    tree["training"]["epochs"], tree["views"]["count"] = 2, 2
-    return validate(tree, "test")
-
-
-def write_tables(root: Path, task: str, seeds: list[int]) -> None:
+def write_tables(layout: Layout, task: str, seeds: Sequence[int]) -> None:
     """What a report cannot do without; the figure of method m and seed s is MEANS[m] + s / 100."""
     ids = [f"s{i}" for i in range(12)]
     given = list(PUBLISHED[task])
     given[0] = "B"
-    write_csv(root, artifacts.SAMPLES, {"sample_id": ids, "group_id": [f"g{i // 2}" for i in range(12)]})
-    write_csv(root, artifacts.SPLITS, {"sample_id": ids, "split": SPLIT})
+    samples = {"sample_id": ids, "group_id": [f"g{i // 2}" for i in range(12)], "label": PUBLISHED[task]}
+    write_csv(layout.samples, samples)
+    write_csv(layout.splits, {"sample_id": ids, "split": SPLIT})
     labels = {"given": given, "published": PUBLISHED[task], "flipped": [1] + [0] * 11}
-    write_csv(root, artifacts.LABELS, {"sample_id": ids} | labels)
-    write_json(root, artifacts.DATA_REPORT, PREPARED)
-    write_json(root, artifacts.NOISE, NOISE[task] | REALISED)
+    write_csv(layout.labels, {"sample_id": ids} | labels)
+    write_json(layout.data_report, PREPARED | {"task": task, "counts": COUNTS[task]})
+    write_json(layout.noise, NOISE[task] | REALISED)
     rows = []
     for seed in seeds:
         for method, mean in MEANS.items():
@@ -94,10 +89,10 @@ def write_tables(root: Path, task: str, seeds: list[int]) -> None:
             rows.append(key | {"metric": "auroc", "class": "A", "value": mean})
             rows.append(key | {"metric": "auroc", "class": "B", "value": np.nan})
             rows.append(key | {"split": "val", "metric": "f1_macro", "class": "", "value": 0.1})
-    write_csv(root, artifacts.STUDENT_METRICS, rows)
+    write_csv(layout.student_metrics, rows)
 
 
-def write_comparisons(root: Path, seeds: list[int]) -> None:
+def write_comparisons(layout: Layout, seeds: Sequence[int]) -> None:
     """Three pairs of RoS-KD and an ingredient's; from five seeds on also with seeds resampled, intervals 0.1 wider."""
     pairs = [("roskd", "baseline_1", 0.15, 0.05, 0.25, 0.012), ("roskd", "baseline_3", -0.05, -0.09, -0.01, 0.04)]
     pairs += [("roskd", "baseline_5", 0.05, -0.02, 0.12, 0.3)]
@@ -110,50 +105,53 @@ def write_comparisons(root: Path, seeds: list[int]) -> None:
         for a, b, d, low, high, p in pairs
         for metric in ("f1_macro", "auroc_macro")
     ]
-    write_csv(root, artifacts.COMPARISONS, compared)
+    write_csv(layout.comparisons, compared)
 
 
-def write_rest(root: Path, task: str, seeds: list[int], architectures: list[str]) -> None:
+def write_rest(layout: Layout, task: str, seeds: Sequence[int], architectures: list[str]) -> None:
     """What may be missing: comparisons, intervals, teachers, histories, subsets, predictions, images."""
-    write_comparisons(root, seeds)
+    write_comparisons(layout, seeds)
     metrics = ("f1_macro", "auroc_macro")
     interval = {"checkpoint": "last", "low": 0.4, "high": 0.6, "n_groups": 2, "n_seeds": len(seeds)}
-    write_csv(
-        root, artifacts.INTERVALS, [{"method": "baseline_1", "metric": m, "value": 0.5} | interval for m in metrics]
-    )
+    write_csv(layout.intervals, [{"method": "baseline_1", "metric": m, "value": 0.5} | interval for m in metrics])
     teacher = {"pool": "subset", "split": "test", "metric": "f1_macro", "class": "", "value": 0.44}
-    write_csv(
-        root,
-        artifacts.TEACHER_METRICS,
-        [{"seed": s, "architecture": a} | teacher for s in seeds for a in architectures],
-    )
+    write_csv(layout.teacher_metrics, [{"seed": s, "architecture": a} | teacher for s in seeds for a in architectures])
     members = {"sample_id": [f"s{i}" for i in range(6)], architectures[0]: [1, 1, 1, 1, 0, 0]}
     members |= {name: [0, 0, 1, 1, 1, 1] for name in architectures[1:]}
-    write_csv(root, artifacts.SUBSETS, members)
+    write_csv(layout.subsets, members)
     curve = [{"epoch": e, "split": "val", "metric": m, "value": 0.3 * e} for e in (1, 2) for m in metrics]
     targets = np.array([0, 0, 1, 1]) if task == "multiclass" else np.array([[1, 0], [1, 1], [0, 1], [0, 0]])
     logits = np.array([[2.0, -2], [-2, 2], [-2, 2], [-2, -1]])
     for seed in seeds:
-        write_csv(root, artifacts.student_history(seed, "baseline_1"), curve)
+        write_csv(layout.student_history(seed, None, "baseline_1"), curve)
         for name in architectures:
-            write_csv(root, artifacts.teacher_history(seed, "subset", name), curve)
-        path = located(root, artifacts.predictions(seed, "baseline_1", "last"))
+            write_csv(layout.teacher_history(seed, "subset", name), curve)
+        path = layout.predictions(seed, "baseline_1", "last")
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez(path, test_targets=targets, test_logits=logits)
     images = np.random.default_rng(0).integers(0, 255, (12, 8, 8, 1), dtype=np.uint8)
-    np.save(located(root, artifacts.IMAGES), images)
+    np.save(layout.images, images)
 
 
 @pytest.fixture
-def make_run(tmp_path: Path) -> Callable[..., tuple[Params, Path]]:
-    """Return a function that writes the artefacts of a run and returns its parameters and its root."""
+def make_run(tmp_path: Path, make_params: Callable[..., Params]) -> Callable[..., tuple[Params, Layout]]:
+    """Return a function that writes the artefacts of a run and returns its parameters and its paths.
 
-    def make(task: str = "multiclass", seeds: list[int] | None = None, *, full: bool = True, K: int = 2):
-        chosen = [0] if seeds is None else seeds
+    Sections, as of `make_params`, are laid over the parameters of the miniature.
+    """
+
+    def make(task: str = "multiclass", seeds: Sequence[int] = (0,), *, full: bool = True, K: int = 2, **sections: Any):
         architectures = ["resnet18", "densenet121"][:K]
-        write_tables(tmp_path, task, chosen)
+        layout = Layout(tmp_path / "artifacts")
+        write_tables(layout, task, seeds)
         if full:
-            write_rest(tmp_path, task, chosen, architectures)
-        return make_params(task, chosen, architectures), tmp_path
+            write_rest(layout, task, seeds, architectures)
+        own = {
+            "noise": {"kind": NOISE[task]["kind"]},
+            "teachers": {"architectures": architectures},
+            "training": {"epochs": 2},
+            "views": {"count": 2},
+        }
+        return make_params(task=task, seeds=list(seeds), **(own | sections)), layout
 
     return make

@@ -7,12 +7,10 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.common import layout as artifacts
 from pipeline.common.errors import UserError
-from pipeline.params.tree import Params
 from pipeline.report import data_card, data_plots
 from pipeline.report.page import build, render
-from pipeline.report.results import Results, load, located
+from pipeline.report.results import Results, load
 
 
 def cells(rows) -> dict[str, list[str]]:
@@ -23,35 +21,25 @@ def card(results: Results) -> str:
     return render(results, {}, "data_card.html.j2")
 
 
-def rewrite(root: Path, path: Path, **changed: object) -> None:
-    file = located(root, path)
-    file.write_text(json.dumps(json.loads(file.read_text(encoding="utf-8")) | changed), encoding="utf-8")
-
-
-def with_noise(params: Params, **changed: object) -> Params:
-    return params.model_copy(update={"noise": params.noise.model_copy(update=changed)})
-
-
-def with_data(params: Params, **changed: object) -> Params:
-    return params.model_copy(update={"data": params.data.model_copy(update=changed)})
+def rewrite(path: Path, **changed: object) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text(encoding="utf-8")) | changed), encoding="utf-8")
 
 
 def test_the_card_holds_the_data_and_nothing_else(make_run) -> None:
-    params, root = make_run()
-    build(params, root)
-    html = (root / "report/data_card.html").read_text(encoding="utf-8")
+    params, layout = make_run()
+    build(params, layout)
+    html = layout.data_card.read_text(encoding="utf-8")
     assert html.count('src="data:image/png;base64,') == 4, "group sizes, transition, overlap, contact sheet"
     assert "Baseline" not in html
     heads = re.findall(r"<h2[^>]*>(.*?)</h2>", html)
     expected = ["Classes and splits", "Image files", "Duplicates", "Label noise", "Teachers' subsets", "Images"]
     assert heads == expected
-    report = (root / "report/index.html").read_text(encoding="utf-8")
+    report = layout.report.read_text(encoding="utf-8")
     assert [head for head in re.findall(r"<h3[^>]*>(.*?)</h3>", report) if head in expected] == expected
 
 
 def test_facts(make_run) -> None:
-    told = dict(data_card.facts(load(*make_run())))
-    assert told == {
+    assert dict(data_card.facts(load(*make_run()))) == {
         "Source": "phantom (drawn images, not real ones)",
         "Task": "one of 2 classes per image",
         "Images": "12 of 6 lesions",
@@ -64,16 +52,15 @@ def test_facts(make_run) -> None:
 
 
 def test_a_table_has_groups_and_its_own_words(make_run) -> None:
-    params, root = make_run("multilabel")
-    samples = located(root, artifacts.SAMPLES)
-    pd.DataFrame({"sample_id": [f"s{i}" for i in range(12)], "group_id": range(12)}).to_csv(samples, index=False)
-    rewrite(root, artifacts.DATA_REPORT, quarantined={})
-    told = dict(data_card.facts(load(with_data(params, source="table", resize="pad"), root)))
-    assert told["Source"] == "table labels.csv"
-    assert told["Task"] == "any number of 2 findings per image"
-    assert told["Images"] == "12, each a group of its own"
-    assert told["Stored as"].endswith("resized, padded to a square with black bars")
-    assert told["Left out"] == "nothing; every image was read"
+    params, layout = make_run("multilabel", data={"source": "table", "resize": "pad"})
+    pd.read_csv(layout.samples, dtype=str).assign(group_id=range(12)).to_csv(layout.samples, index=False)
+    rewrite(layout.data_report, quarantined={})
+    facts = dict(data_card.facts(load(params, layout)))
+    assert facts["Source"] == "table labels.csv"
+    assert facts["Task"] == "any number of 2 findings per image"
+    assert facts["Images"] == "12, each a group of its own"
+    assert facts["Stored as"].endswith("resized, padded to a square with black bars")
+    assert facts["Left out"] == "nothing; every image was read"
 
 
 @pytest.mark.parametrize(
@@ -83,9 +70,8 @@ def test_a_table_has_groups_and_its_own_words(make_run) -> None:
         ({"folds": 3, "fold": 1}, "test is fold 1 of the 3 folds 0 to 2, dealt with seed 0"),
     ],
 )
-def test_how_the_splits_came_about(make_run, changed: dict, words: str) -> None:
-    params, _ = make_run(full=False)
-    assert data_card.split_words(params.model_copy(update={"split": params.split.model_copy(update=changed)})) == words
+def test_how_the_splits_came_about(make_params, changed: dict, words: str) -> None:
+    assert data_card.split_words(make_params(data={"source": "medmnist"}, split=changed)) == words
 
 
 @pytest.mark.parametrize(
@@ -98,10 +84,10 @@ def test_how_the_splits_came_about(make_run, changed: dict, words: str) -> None:
         ("flip", "flip: present findings missed at rate 0.2, absent ones added at 0.05"),
     ],
 )
-def test_noise_in_words(make_run, kind: str, words: str) -> None:
-    params, _ = make_run(full=False)
-    noise = with_noise(params, kind=kind, miss_rate=0.2, false_rate=0.05).noise
-    assert data_card.noise_words(noise) == words
+def test_noise_in_words(make_params, kind: str, words: str) -> None:
+    task = "multilabel" if kind == "flip" else "multiclass"
+    params = make_params(task=task, noise={"kind": kind, "miss_rate": 0.2, "false_rate": 0.05})
+    assert data_card.noise_words(params.noise) == words
 
 
 def test_class_counts_by_split_and_group_and_as_given(make_run) -> None:
@@ -117,39 +103,39 @@ def test_class_counts_by_split_and_group_and_as_given(make_run) -> None:
 
 
 def test_groups_that_cross_are_counted(make_run) -> None:
-    params, root = make_run(full=False)
-    assert data_card.crossing_groups(load(params, root)) == 0
-    path = located(root, artifacts.SPLITS)
+    params, layout = make_run(full=False)
+    assert data_card.crossing_groups(load(params, layout)) == 0
+    path = layout.splits
     path.write_text(path.read_text().replace("s1,train", "s1,test"))
-    assert data_card.crossing_groups(load(params, root)) == 1
+    assert data_card.crossing_groups(load(params, layout)) == 1
 
 
 def test_folds(make_run) -> None:
-    params, root = make_run(full=False)
-    assert data_card.folds(load(params, root)) == []
-    path = located(root, artifacts.SPLITS)
+    params, layout = make_run(full=False)
+    assert data_card.folds(load(params, layout)) == []
+    path = layout.splits
     pd.read_csv(path).assign(fold=[1] * 4 + [2] * 6 + [0] * 2).to_csv(path, index=False)
-    assert cells(data_card.folds(load(params, root))) == {
+    assert cells(data_card.folds(load(params, layout))) == {
         "fold 0 (test)": ["2", "1"], "fold 1": ["4", "2"], "fold 2": ["6", "3"],
     }  # fmt: skip
 
 
 def test_images_per_group(make_run) -> None:
-    params, root = make_run(full=False)
-    assert data_card.groups_sentence(load(params, root)) == "6 lesions with 2 images each."
-    path = located(root, artifacts.SAMPLES)
+    params, layout = make_run(full=False)
+    assert data_card.groups_sentence(load(params, layout)) == "6 lesions with 2 images each."
+    path = layout.samples
     pd.read_csv(path).assign(group_id=[0] * 6 + [1, 1, 2, 2, 2, 3]).to_csv(path, index=False)
-    told = "4 lesions with 1 to 6 images each, median 2.5; 1 of them has one image."
-    assert data_card.groups_sentence(load(params, root)) == told
+    words = "4 lesions with 1 to 6 images each, median 2.5; 1 of them has one image."
+    assert data_card.groups_sentence(load(params, layout)) == words
     pd.read_csv(path).assign(group_id=range(12)).to_csv(path, index=False)
-    alone = load(params, root)
+    alone = load(params, layout)
     assert data_card.groups_sentence(alone) == "Every lesion has one image."
     assert data_plots.group_sizes(alone) is None
 
 
 def test_sizes_quarantine_and_duplicates(make_run) -> None:
-    params, root = make_run(full=False)
-    results = load(params, root)
+    params, layout = make_run(full=False)
+    results = load(params, layout)
     assert cells(data_card.sizes(results)) == {
         "20 × 10": ["7", "58.3%"], "1,024 × 1,030": ["3", "25.0%"], "2 further sizes": ["2", "16.7%"],
     }  # fmt: skip
@@ -164,14 +150,14 @@ def test_sizes_quarantine_and_duplicates(make_run) -> None:
 
 
 def test_long_lists_are_cut_and_the_rest_is_counted(make_run) -> None:
-    params, root = make_run("multilabel", full=False)
+    params, layout = make_run("multilabel", full=False)
     many = {"images": 300, "samples": [f"s{i % 12}" for i in range(100)], "groups": ["g0"] * 50 + ["g1"] * 50}
     many |= {"labels": ["A|B", ""] * 50, "conflicting": True}
     rewrite(
-        root, artifacts.DATA_REPORT, quarantined={f"bad {i}": "empty" for i in range(1234)},
+        layout.data_report, quarantined={f"bad {i}": "empty" for i in range(1234)},
         duplicates=[many] * 60, duplicate_sets=4321, conflicting_sets=60,
     )  # fmt: skip
-    results = load(params, root)
+    results = load(params, layout)
     assert len(data_card.quarantined(results)) == len(data_card.duplicates(results)) == 20
     row = data_card.duplicates(results)[0]
     assert (row.head, row.cells[:3]) == ("A + B, no finding", ["300", "s0, s1, s2, s3 and 96 more", "g0, g1"])
@@ -181,53 +167,53 @@ def test_long_lists_are_cut_and_the_rest_is_counted(make_run) -> None:
 
 
 def test_without_duplicates_and_bad_images_it_says_so(make_run) -> None:
-    params, root = make_run(full=False)
-    rewrite(root, artifacts.DATA_REPORT, quarantined={}, duplicates=[], duplicate_sets=0, conflicting_sets=0)
-    html = card(load(params, root))
+    params, layout = make_run(full=False)
+    rewrite(layout.data_report, quarantined={}, duplicates=[], duplicate_sets=0, conflicting_sets=0)
+    html = card(load(params, layout))
     assert "Every image could be read." in html
     assert "No two lesions share an image with exactly the same pixels." in html
 
 
 def test_noise_by_split_tells_corrections_from_noise(make_run) -> None:
-    params, root = make_run(full=False)
-    path = located(root, artifacts.LABELS)
+    params, layout = make_run(full=False)
+    path = layout.labels
     labels = pd.read_csv(path)
     labels.loc[3, "given"] = "A"  # published B, not flipped: a person did it
     labels.to_csv(path, index=False)
-    assert cells(data_card.noise_rates(load(params, root))) == {
+    assert cells(data_card.noise_rates(load(params, layout))) == {
         "train": ["6", "1", "16.7%", "1"], "val": ["2", "0", "0.0%", "0"], "test": ["4", "0", "0.0%", "0"],
     }  # fmt: skip
-    assert "Labels in the corrections file" not in card(load(params, root))
-    rewrite(root, artifacts.NOISE, corrected=3)
-    assert "Labels in the corrections file: 3, those that agree" in card(load(params, root))
+    assert "Labels in the corrections file" not in card(load(params, layout))
+    rewrite(layout.noise, corrected=3)
+    assert "Labels in the corrections file: 3, those that agree" in card(load(params, layout))
 
 
 def test_no_matrix_is_shown_where_there_is_none(make_run) -> None:
-    params, root = make_run(full=False)
-    rewrite(root, artifacts.NOISE, kind="instance", nominal=None)
-    assert data_plots.transition(load(params, root)) is not None
-    assert data_card.deviation_sentence(load(params, root)) == ""
-    rewrite(root, artifacts.NOISE, kind="none", transition=[[4, 0], [0, 4]])
-    assert data_plots.transition(load(params, root)) is None
-    assert data_card.deviation_sentence(load(params, root)) == ""
+    params, layout = make_run(full=False)
+    rewrite(layout.noise, kind="instance", nominal=None)
+    assert data_plots.transition(load(params, layout)) is not None
+    assert data_card.deviation_sentence(load(params, layout)) == ""
+    rewrite(layout.noise, kind="none", transition=[[4, 0], [0, 4]])
+    assert data_plots.transition(load(params, layout)) is None
+    assert data_card.deviation_sentence(load(params, layout)) == ""
 
 
 def test_rates_of_findings(make_run) -> None:
-    params, root = make_run("multilabel", full=False)
-    assert data_plots.transition(load(params, root)) is None
-    assert cells(data_card.finding_rates(load(params, root))) == {
+    params, layout = make_run("multilabel", full=False)
+    assert data_plots.transition(load(params, layout)) is None
+    assert cells(data_card.finding_rates(load(params, layout))) == {
         "A": ["3", "1", "33.3%", "5", "0", "0.0%"], "B": ["4", "0", "0.0%", "4", "1", "25.0%"],
     }  # fmt: skip
     never = {"present": 0, "missed": 0, "miss_rate": None, "absent": 8, "false": 2, "false_rate": 0.25}
-    rewrite(root, artifacts.NOISE, per_class={"A": never})
-    assert cells(data_card.finding_rates(load(params, root))) == {"A": ["0", "0", "", "8", "2", "25.0%"]}
+    rewrite(layout.noise, per_class={"A": never})
+    assert cells(data_card.finding_rates(load(params, layout))) == {"A": ["0", "0", "", "8", "2", "25.0%"]}
 
 
 def test_artefacts_of_older_code_are_named(make_run) -> None:
-    params, root = make_run(full=False)
-    located(root, artifacts.NOISE).write_text('{"kind": "none", "realised": {}, "corrected": 0}')
+    params, layout = make_run(full=False)
+    layout.noise.write_text('{"kind": "none", "realised": {}, "corrected": 0}')
     with pytest.raises(UserError, match=r"splits/noise\.json: has no field classes, nominal; run `make repro`"):
-        load(params, root)
-    located(root, artifacts.NOISE).unlink()
+        load(params, layout)
+    layout.noise.unlink()
     with pytest.raises(UserError, match=r"splits/noise\.json: no such file"):
-        load(params, root)
+        load(params, layout)

@@ -1,13 +1,15 @@
 """The plots of the data: the cells of the matrices, and the images on the contact sheet."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from pipeline.common import layout as artifacts
+from pipeline.common.errors import UserError
 from pipeline.report import data_card, data_plots, heatmap
-from pipeline.report.results import label_flags, load, located
+from pipeline.report.results import load
 
 
 def texts(figure) -> list[str]:
@@ -39,10 +41,10 @@ def test_transition_cells(make_run) -> None:
 
 def test_overlap_is_a_share_of_the_rows_subset(make_run) -> None:
     # the first teacher sees s0 to s3, the second s2 to s5; one more image for the second
-    params, root = make_run()
-    path = located(root, artifacts.SUBSETS)
+    params, layout = make_run()
+    path = layout.subsets
     path.write_text(path.read_text().replace("s1,1,0", "s1,1,1"))
-    results = load(params, root)
+    results = load(params, layout)
     assert data_plots.shared_counts(results).tolist() == [[4, 3], [3, 5]]
     figure = data_plots.overlap(results)
     assert figure is not None
@@ -73,7 +75,7 @@ def test_small_shares_and_long_names() -> None:
 def test_the_sheet_shows_changed_labels() -> None:
     # rows 0, 1, 2 show the class, row 0 with a changed label
     shown, changed = np.array([1, 1, 1, 0, 0], dtype=bool), np.array([1, 0, 0, 0, 1], dtype=bool)
-    assert data_plots.sheet_rows(shown, changed) == [1, 2, 0], "the changed one stands last"
+    assert data_plots.sheet_rows(shown, changed) == [1, 2, 0], "the changed one comes last"
     assert data_plots.sheet_rows(shown, changed, 2) == [1, 0]
     assert data_plots.sheet_rows(~shown, np.zeros(5, dtype=bool), 1) == [3]
     spread = data_plots.sheet_rows(np.ones(100, dtype=bool), np.arange(100) >= 90)
@@ -92,18 +94,18 @@ def test_the_sheet_holds_training_images_of_every_class(make_run) -> None:
 
 
 def test_a_sheet_has_at_most_eight_images_of_a_class(make_run) -> None:
-    params, root = make_run()
+    params, layout = make_run()
     rows = 40
     ids = [f"s{i}" for i in range(rows)]
     tables = {
-        artifacts.SAMPLES: {"sample_id": ids, "group_id": ids},
-        artifacts.SPLITS: {"sample_id": ids, "split": ["train"] * 30 + ["val"] * 5 + ["test"] * 5},
-        artifacts.LABELS: {"sample_id": ids, "given": ["A"] * rows, "published": ["A"] * rows, "flipped": [0] * rows},
+        layout.samples: {"sample_id": ids, "group_id": ids, "label": ["A"] * rows},
+        layout.splits: {"sample_id": ids, "split": ["train"] * 30 + ["val"] * 5 + ["test"] * 5},
+        layout.labels: {"sample_id": ids, "given": ["A"] * rows, "published": ["A"] * rows, "flipped": [0] * rows},
     }
     for path, table in tables.items():
-        pd.DataFrame(table).to_csv(located(root, path), index=False)
-    np.save(located(root, artifacts.IMAGES), np.zeros((rows, 8, 8, 3), dtype=np.uint8))
-    figure = data_plots.contact_sheet(load(params, root))
+        pd.DataFrame(table).to_csv(path, index=False)
+    np.save(layout.images, np.zeros((rows, 8, 8, 3), dtype=np.uint8))
+    figure = data_plots.contact_sheet(load(params, layout))
     assert figure is not None
     assert len(figure.axes[0].images) == 8
     assert texts(figure) == ["A", "B: no training image"]
@@ -124,11 +126,43 @@ def test_label_changes(given: str, published: str, lines: list[str]) -> None:
     assert data_plots.label_change(given, published) == lines
 
 
-def test_label_flags() -> None:
-    found = label_flags(pd.Series(["A", "A|B", "", "B", "A|B"]), ["A", "B"])
-    assert found.astype(int).tolist() == [[1, 0], [1, 1], [0, 0], [0, 1], [1, 1]]
-    assert label_flags(pd.Series([], dtype=str), ["A", "B"]).shape == (0, 2)
+def test_published_and_given_say_which_classes_each_image_has(make_run) -> None:
+    results = load(*make_run("multilabel", full=False))
+    assert results.published.dtype == bool
+    assert results.published[:4].astype(int).tolist() == [[1, 0], [1, 1], [0, 0], [0, 1]]
+    assert results.given[:4].astype(int).tolist() == [[0, 1], [1, 1], [0, 0], [0, 1]]
+    single = load(*make_run(full=False))
+    assert single.published.tolist() == [[name == "A", name == "B"] for name in single.samples["published"]]
+    assert single.given.tolist() == [[name == "A", name == "B"] for name in single.samples["given"]]
 
 
-def test_a_class_may_stand_inside_anothers_name() -> None:
-    assert label_flags(pd.Series(["Mass effect"]), ["Mass", "Mass effect"]).tolist() == [[False, True]]
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+def test_a_class_may_be_part_of_anothers_name(make_run, task: str) -> None:
+    params, layout = make_run(task, full=False)
+    report = json.loads(layout.data_report.read_text()) | {"classes": ["A", "A effect"]}
+    layout.data_report.write_text(json.dumps(report))
+    for path in (layout.samples, layout.labels):
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table.replace({"B": "A effect", "A|B": "A|A effect"}).to_csv(path, index=False)
+    results = load(params, layout)
+    assert results.published[3].tolist() == [False, True]
+    assert results.published.sum(axis=0).tolist() == ([6, 6] if task == "multiclass" else [5, 6])
+
+
+def test_a_label_that_is_no_class_is_named(make_run) -> None:
+    params, layout = make_run(full=False)
+    for path, name in ((layout.labels, "labels"), (layout.samples, "samples")):
+        path.write_text(path.read_text().replace("B", "C", 1))
+        with pytest.raises(UserError, match=rf"{name}\.csv: data row \d+: unknown class 'C'; the classes are A, B"):
+            load(params, layout)
+
+
+def test_only_the_histories_of_the_chosen_methods_are_drawn(make_run) -> None:
+    curves = load(*make_run(methods=["baseline_1", "roskd"]))
+    assert set(curves.curves["method"]) == {"baseline_1"}
+    assert pd.api.types.is_integer_dtype(curves.curves["epoch"])
+    assert set(curves.teacher_curves["architecture"]) == {"resnet18", "densenet121"}
+    assert set(curves.teacher_curves["pool"]) == {"subset"}
+    plain = load(*make_run(methods=["baseline_1"]))
+    assert plain.teacher_curves.empty
+    assert load(*make_run(methods=["baseline_3"])).curves.empty

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.common import layout as artifacts
-from pipeline.report import data_plots, page, plots, style, tables
+from pipeline.distillation.methods import METHODS
+from pipeline.report import data_plots, plots, style, tables
 from pipeline.report.page import FIGURES, build
-from pipeline.report.results import load, located
+from pipeline.report.results import load
 
 
 def visible(html: str) -> str:
@@ -19,18 +19,18 @@ def visible(html: str) -> str:
 
 @pytest.mark.parametrize("task", ["multiclass", "multilabel"])
 def test_a_full_run_gives_every_figure_and_self_contained_pages(make_run, task: str) -> None:
-    params, root = make_run(task, [0, 1])
-    build(params, root)
-    html = (root / "report/index.html").read_text(encoding="utf-8")
+    params, layout = make_run(task, (0, 1))
+    build(params, layout)
+    html = layout.report.read_text(encoding="utf-8")
     expected = set(FIGURES) - ({"transition"} if task == "multilabel" else set())
-    assert {path.stem for path in (root / "report/figures").iterdir()} == expected
+    assert {path.stem for path in layout.figures.iterdir()} == expected
     assert html.count('src="data:image/png;base64,') == len(expected)
     for name in ("index.html", "data_card.html"):
-        page_text = (root / "report" / name).read_text(encoding="utf-8")
+        page_text = (layout.report.parent / name).read_text(encoding="utf-8")
         assert not re.search(r'(src|href)="(?!data:|#)', page_text), f"{name} loads something from elsewhere"
         targets = set(re.findall(r'href="#([^"]+)"', page_text))
         assert targets <= set(re.findall(r' id="([^"]+)"', page_text)), f"{name} links to nowhere"
-    assert (root / "report/table.txt").read_text(encoding="utf-8").splitlines()[1].startswith("Method")
+    assert layout.table.read_text(encoding="utf-8").splitlines()[1].startswith("Method")
     text = visible(html)
     assert "Baseline III (equal weights, all data) 0.705 ± 0.007" in text
     assert "Smoothing of the student's weights RoS-KD (V, smoothed) minus Baseline V" in visible(html).replace(
@@ -40,58 +40,60 @@ def test_a_full_run_gives_every_figure_and_self_contained_pages(make_run, task: 
 
 
 def test_what_is_missing_is_left_out(make_run) -> None:
-    params, root = make_run(full=False)
-    stale = root / "report/figures/overlap.png"
+    params, layout = make_run(full=False)
+    stale = layout.figures / "overlap.png"
     stale.parent.mkdir(parents=True)
     stale.write_bytes(b"of an earlier run")
-    build(params, root)
-    drawn = {path.stem for path in (root / "report/figures").iterdir()}
+    build(params, layout)
+    drawn = {path.stem for path in layout.figures.iterdir()}
     assert drawn == {"bars", "differences", "class_auroc", "group_sizes", "transition"}
-    assert "No teacher was measured." in (root / "report/index.html").read_text(encoding="utf-8")
+    assert "No teacher was measured." in layout.report.read_text(encoding="utf-8")
 
 
 def test_one_teacher_one_seed_and_undefined_figures(make_run) -> None:
-    params, root = make_run(K=1)
-    path = located(root, artifacts.STUDENT_METRICS)
+    params, layout = make_run(K=1)
+    path = layout.student_metrics
     students = pd.read_csv(path)
     students.loc[students["metric"] == "auroc_macro", "value"] = np.nan
     students.to_csv(path, index=False)
-    build(params, root)
-    results = load(params, root)
+    build(params, layout)
+    results = load(params, layout)
     assert data_plots.shared_counts(results).tolist() == [[4]]
     assert tables.main(results)[0].cells[3] == ""
-    assert "AUROC is undefined for every method." in (root / "report/index.html").read_text(encoding="utf-8")
+    assert "AUROC is undefined for every method." in layout.report.read_text(encoding="utf-8")
 
 
 def test_names_from_the_data_are_escaped(make_run) -> None:
-    params, root = make_run(full=False)
-    path = located(root, artifacts.DATA_REPORT)
-    report = json.loads(path.read_text()) | {"classes": ["<script>alert(1)</script>", "B"]}
-    path.write_text(json.dumps(report))
-    build(params, root)
+    params, layout = make_run(full=False)
+    script = "<script>alert(1)</script>"
+    report = json.loads(layout.data_report.read_text()) | {"classes": [script, "B"]}
+    layout.data_report.write_text(json.dumps(report))
+    for path in (layout.samples, layout.labels):
+        pd.read_csv(path).replace("A", script).to_csv(path, index=False)
+    build(params, layout)
     for name in ("index.html", "data_card.html"):
-        html = (root / "report" / name).read_text(encoding="utf-8")
+        html = (layout.report.parent / name).read_text(encoding="utf-8")
         assert "<script>" not in html
         assert "&lt;script&gt;" in html
         assert "&lt;truncated&gt; after 7 bytes" in html
 
 
 def test_the_same_run_gives_the_same_bytes(make_run) -> None:
-    params, root = make_run()
-    build(params, root)
-    first = [(root / "report" / name).read_bytes() for name in ("index.html", "data_card.html")]
-    build(params, root)
-    assert [(root / "report" / name).read_bytes() for name in ("index.html", "data_card.html")] == first
+    params, layout = make_run()
+    build(params, layout)
+    first = [(layout.report.parent / name).read_bytes() for name in ("index.html", "data_card.html")]
+    build(params, layout)
+    assert [(layout.report.parent / name).read_bytes() for name in ("index.html", "data_card.html")] == first
 
 
 def test_best_figures_are_bold_and_equal_ones_alike(make_run) -> None:
-    params, root = make_run()
-    path = located(root, artifacts.STUDENT_METRICS)
+    params, layout = make_run()
+    path = layout.student_metrics
     students = pd.read_csv(path, keep_default_na=False, na_values={"value": ""})
     tie = (students["method"] == "roskd") & (students["metric"] == "f1_macro")
     students.loc[tie, "value"] = 0.7001
     students.to_csv(path, index=False)
-    bold = {row.head: row.bold for row in tables.main(load(params, root))}
+    bold = {row.head: row.bold for row in tables.main(load(params, layout))}
     # columns: precision, recall, F1, AUROC, ECE (the lower the better)
     assert bold["Baseline III (equal weights, all data)"] == {0, 1, 2, 3}
     assert bold["RoS-KD (V, smoothed)"] == {2}
@@ -107,6 +109,55 @@ def test_ingredients_with_their_verdicts(make_run) -> None:
     ]
 
 
+def test_an_ingredient_is_left_out_where_one_of_its_methods_was_not_measured(make_run) -> None:
+    params, layout = make_run(full=False)
+    students = pd.read_csv(layout.student_metrics)
+    students.loc[students["method"] != "baseline_3_same"].to_csv(layout.student_metrics, index=False)
+    results = load(params, layout)
+    assert [row.head for row in tables.ingredients(results)] == ["Smoothing of the student's weights"]
+    other = students.loc[students["method"] == "baseline_3"].assign(method="stochastic_full")
+    pd.concat([students, other]).to_csv(layout.student_metrics, index=False)
+    shown = [row.cells[0] for row in tables.ingredients(load(params, layout))]
+    assert shown == [
+        "Baseline III, RoS-KD's teachers minus Baseline III (equal weights, all data)",
+        "Baseline V (stochastic) minus Baseline III, RoS-KD's teachers",
+        "Stochastic weights, all data minus Baseline III (equal weights, all data)",
+        "RoS-KD (V, smoothed) minus Baseline V (stochastic)",
+    ]
+
+
+@pytest.mark.parametrize("method", ["roskd", "baseline_1"])
+def test_a_run_of_one_method_has_a_page(make_run, method: str) -> None:
+    params, layout = make_run(methods=[method])
+    students = pd.read_csv(layout.student_metrics)
+    students.loc[students["method"] == method].to_csv(layout.student_metrics, index=False)
+    layout.comparisons.write_text(layout.comparisons.read_text().splitlines()[0] + "\n")
+    build(params, layout)
+    text = visible(layout.report.read_text(encoding="utf-8"))
+    assert "No two methods were measured that differ in one of them alone." in text
+    assert {path.stem for path in layout.figures.iterdir()} >= {"bars", "class_auroc"}
+    assert "differences.png" not in {path.name for path in layout.figures.iterdir()}
+    table = layout.table.read_text(encoding="utf-8")
+    assert "No intervals were computed, so no difference is shown." in table
+    assert ("RoS-KD was not measured." in table) == (method != "roskd")
+
+
+def test_a_difference_is_drawn_full_where_it_is_shown_alone(make_run) -> None:
+    params, layout = make_run()
+    table = pd.read_csv(layout.comparisons)
+    table.loc[(table["method_b"] == "baseline_1") & (table["metric"] == "auroc_macro"), "p_holm"] = 0.05
+    table.to_csv(layout.comparisons, index=False)
+    figure = plots.differences(load(params, layout))
+    assert figure is not None
+    marks = [[line for line in panel.lines if line.get_marker() == "o"] for panel in figure.axes]
+    # RoS-KD against Baselines I, III, III with its teachers (untested), and V (the interval holds 0)
+    assert [[mark.get_markerfacecolor() != "white" for mark in panel] for panel in marks] == [
+        [True, True, False, False],
+        [False, True, False, False],
+    ]
+    assert np.allclose([float(np.asarray(mark.get_xdata())[0]) for mark in marks[0]], [0.15, -0.05, 0.03, 0.05])
+
+
 def test_parameters_of_studies_are_not_those_of_this_run(make_run) -> None:
     sections = dict(tables.parameters(load(*make_run())))
     assert "study" not in sections
@@ -114,13 +165,13 @@ def test_parameters_of_studies_are_not_those_of_this_run(make_run) -> None:
 
 
 def test_differences_with_corrected_p_values(make_run) -> None:
-    params, root = make_run()
-    rows = {row.head: row.cells for row in tables.differences(load(params, root))}
+    params, layout = make_run()
+    rows = {row.head: row.cells for row in tables.differences(load(params, layout))}
     assert rows["Baseline I (no teacher)"] == ["+0.150 [+0.050, +0.250]", "higher", "0.012"] * 2
     assert rows["Baseline III (equal weights, all data)"] == ["-0.050 [-0.090, -0.010]", "lower", "0.040"] * 2
     assert rows["Baseline III, RoS-KD's teachers"] == ["+0.030", "untested", ""] * 2
-    build(params, root)
-    text = visible((root / "report/index.html").read_text(encoding="utf-8"))
+    build(params, layout)
+    text = visible(layout.report.read_text(encoding="utf-8"))
     assert "RoS-KD minus F1 RoS-KD is p (Holm) AUROC RoS-KD is p (Holm)" in text
     assert "Baseline I (no teacher) +0.150 [+0.050, +0.250] higher 0.012 +0.150 [+0.050, +0.250] higher 0.012" in text
     assert "that of RoS-KD within the 3 comparisons above, the others within a family of their own." in text
@@ -128,26 +179,26 @@ def test_differences_with_corrected_p_values(make_run) -> None:
 
 def test_confusion_counts(make_run) -> None:
     # predictions A B B B for the published A A B B, in each of two seeds
-    counts, totals = plots.confusion_counts(load(*make_run(seeds=[0, 1])), "baseline_1") or ([], [])
+    counts, totals = plots.confusion_counts(load(*make_run(seeds=(0, 1))), "baseline_1") or ([], [])
     np.testing.assert_array_equal(counts, [[2, 2], [0, 4]])
     np.testing.assert_array_equal(totals, [4, 4])
 
 
 def test_confusion_of_findings_uses_the_tuned_thresholds(make_run) -> None:
-    params, root = make_run("multilabel")
+    params, layout = make_run("multilabel")
     # published A, AB, B, none; probabilities (.88, .12) (.12, .88) (.12, .88) (.12, .27)
-    counts, totals = plots.confusion_counts(load(params, root), "baseline_1") or ([], [])
+    counts, totals = plots.confusion_counts(load(params, layout), "baseline_1") or ([], [])
     np.testing.assert_array_equal(counts, [[1, 1, 0], [0, 2, 0], [0, 0, 1]])
     np.testing.assert_array_equal(totals, [2, 2, 1])
-    path = located(root, artifacts.STUDENT_METRICS)
+    path = layout.student_metrics
     students = pd.read_csv(path, keep_default_na=False, na_values={"value": ""})
     row = {"seed": 0, "method": "baseline_1", "checkpoint": "last", "split": "test", "metric": "threshold"}
     students.loc[len(students)] = row | {"class": "B", "value": 0.25}
     students.to_csv(path, index=False)
-    counts, _ = plots.confusion_counts(load(params, root), "baseline_1") or ([], [])
+    counts, _ = plots.confusion_counts(load(params, layout), "baseline_1") or ([], [])
     np.testing.assert_array_equal(counts, [[1, 1, 0], [0, 2, 0], [0, 1, 0]])
 
 
 def test_every_method_has_a_colour_of_its_own() -> None:
-    colours = [style.METHOD_COLOURS[method] for method in page.findings.TITLES]
+    colours = [style.METHOD_COLOURS[method] for method in METHODS]
     assert len(set(colours)) == len(colours)

@@ -7,22 +7,22 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.container import ErrorbarContainer
 
-from pipeline.distillation.methods import reported_checkpoint, title_of
+from pipeline.distillation.methods import METHODS
 from pipeline.report.study_plots import grid_figure, main_rows, search_figures, varied
 
-METHODS = ("roskd", "baseline_5", "baseline_3")
+SHOWN = ("roskd", "baseline_5", "baseline_3")
 METRICS = ("f1_macro", "auroc_macro")
 
 
 def summary(cells: list[dict[str, str]]) -> pd.DataFrame:
-    """A grid's summary.csv; the value tells its place: cells count hundredths, methods tenths, AUROC adds 0.05."""
+    """A grid's summary.csv; each value has its place: cells count hundredths, methods tenths, AUROC adds 0.05."""
     rows = []
     for number, cell in enumerate(cells):
-        for place, method in enumerate(METHODS):
+        for place, method in enumerate(SHOWN):
             for checkpoint in ("smoothed",) if method == "roskd" else ("last", "smoothed"):
                 for metric in METRICS:
                     value = 0.1 * (place + 1) + 0.01 * number + 0.05 * (metric == "auroc_macro")
-                    value += 0.001 * (checkpoint != reported_checkpoint(method))
+                    value += 0.001 * (checkpoint != ("smoothed" if method == "roskd" else "last"))
                     rows.append(
                         cell
                         | {"method": method, "checkpoint": checkpoint, "metric": metric, "value": value}
@@ -47,12 +47,12 @@ def test_each_method_is_a_line_through_its_values_with_its_intervals():
     figure = grid_figure(summary(cells), ["noise.rate"])
     left, right = figure.axes
     found = lines(left)
-    assert list(found) == [title_of(method) for method in METHODS]
-    x, y, bounds = found[title_of("roskd")]
+    assert list(found) == [METHODS[method].title for method in SHOWN]
+    x, y, bounds = found[METHODS["roskd"].title]
     assert np.allclose(x, [0, 0.2, 0.4], atol=0.02), "methods stand beside one another"
     assert np.allclose(y, [0.10, 0.12, 0.11]), "in the order of the axis, not of the table"
     assert np.allclose(bounds, np.stack([y - 0.02, y + 0.03], axis=1))
-    _, y, _ = lines(right)[title_of("baseline_3")]
+    _, y, _ = lines(right)[METHODS["baseline_3"].title]
     assert np.allclose(y, [0.35, 0.37, 0.36])
     assert left.get_xlabel() == right.get_xlabel() == "noise.rate"
     assert [panel.get_ylabel() for panel in (left, right)] == ["macro F1, test split", "macro AUROC, test split"]
@@ -64,8 +64,8 @@ def test_a_second_factor_gives_a_row_of_panels_for_each_value():
     figure = grid_figure(summary(cells), ["subsets.overlap", "subsets.equal_size"])
     titles = [panel.get_title(loc="left") or panel.get_title() for panel in figure.axes]
     assert titles == ["subsets.equal_size False"] * 2 + ["subsets.equal_size True"] * 2
-    assert np.allclose(lines(figure.axes[0])[title_of("roskd")][1], [0.10, 0.11])
-    assert np.allclose(lines(figure.axes[2])[title_of("roskd")][1], [0.12, 0.13])
+    assert np.allclose(lines(figure.axes[0])[METHODS["roskd"].title][1], [0.10, 0.11])
+    assert np.allclose(lines(figure.axes[2])[METHODS["roskd"].title][1], [0.12, 0.13])
 
 
 def test_names_stand_apart_without_a_line_between_them():
@@ -95,7 +95,8 @@ def test_an_axis_over_powers_of_ten_is_logarithmic(values, scale):
 def test_one_cell_is_bars_of_the_last_epoch_and_the_smoothed_weights():
     figure = grid_figure(summary([{"subsets.overlap": "0.4"}]), ["subsets.overlap"])
     left, right = figure.axes
-    assert [label.get_text() for label in left.get_yticklabels()] == [title_of("baseline_5"), title_of("baseline_3")]
+    titles = [METHODS[method].title for method in ("baseline_5", "baseline_3")]
+    assert [label.get_text() for label in left.get_yticklabels()] == titles
     assert np.allclose([bar.get_width() for bar in left.patches], [0.2, 0.201, 0.3, 0.301])  # type: ignore[attr-defined]
     assert np.allclose([bar.get_width() for bar in right.patches], [0.25, 0.251, 0.35, 0.351])  # type: ignore[attr-defined]
     assert [text.get_text() for text in left.texts] == ["0.200", "0.201", "0.300", "0.301"]

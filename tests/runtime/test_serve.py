@@ -74,7 +74,7 @@ def test_a_signal_stops_the_server_and_its_children(number, tmp_path):
         "print('held', file=stream, flush=True)\n"
         "time.sleep(60)\n"
     )
-    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {child!r}])"
+    parent = f"import subprocess, sys; subprocess.run([sys.executable, '-S', '-c', {child!r}])"
 
     def interrupt():
         while not (lock.exists() and lock.read_text()):
@@ -84,7 +84,7 @@ def test_a_signal_stops_the_server_and_its_children(number, tmp_path):
     before = signal.getsignal(number)
     thread = threading.Thread(target=interrupt)
     thread.start()
-    assert serve.supervise([sys.executable, "-c", parent], dict(os.environ)) == 0
+    assert serve.supervise([sys.executable, "-S", "-c", parent], dict(os.environ)) == 0
     thread.join()
     assert signal.getsignal(number) is before
     with lock.open() as stream:

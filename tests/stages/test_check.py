@@ -9,9 +9,9 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
-from pipeline.common import layout as artifacts
 from pipeline.common.errors import UserError
 from pipeline.common.labels import encode
+from pipeline.common.layout import Layout
 from pipeline.data.sources import open_source
 from pipeline.data.splits import assign
 from pipeline.params import file as params_file
@@ -20,6 +20,7 @@ from pipeline.params.tree import Params
 from pipeline.stages import check, preset
 
 ROOT = Path.cwd()
+LAYOUT = Layout()
 CLASSES = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC")
 
 
@@ -48,14 +49,14 @@ def write_isic(root: Path) -> None:
 
 
 def lay(name: str | None = "lesion-small", data: str | None = "my data") -> Params:
-    preset.run(name, data)
+    preset.run(name, data, LAYOUT)
     return params_file.load()
 
 
 def refused(told: str, name: str | None = "lesion-small", data: str | None = "my data") -> None:
     before = Path("params.yaml").read_bytes()
     with pytest.raises(UserError, match=told):
-        preset.run(name, data)
+        preset.run(name, data, LAYOUT)
     assert Path("params.yaml").read_bytes() == before
     assert not Path("artifacts").exists()
 
@@ -85,7 +86,7 @@ def test_a_preset_is_merged_with_comments_kept_and_told(workplace, capsys):
     told = capsys.readouterr().out
     assert "data.source: phantom -> isic2019" in told
     assert "tau" not in told
-    check.run(loaded)
+    check.run(loaded, LAYOUT)
     assert Path("artifacts/check.txt").exists()
 
 
@@ -105,26 +106,21 @@ def test_presets_name_the_same_parameters_so_that_switching_leaves_nothing_behin
     assert len({frozenset(keys(overlay)) for overlay in overlays.values()}) == 1
 
 
-def test_the_phantom_preset_restores_the_default_byte_for_byte(workplace):
-    original = (ROOT / "params.yaml").read_text()
+def test_the_phantom_preset_restores_the_default_and_every_comment(workplace):
+    original, path = Path("params.yaml").read_text(), str(ROOT / "pipeline/data/phantom.py")
+    default = params_file.read_yaml(Path("params.yaml"))
+    named = params_file.read_yaml(Path("params.yaml"))
+    merge(named, params_file.read_yaml(Path("presets/phantom.yaml")))
+    assert named == default
     lay()
-    preset.run("phantom-chest", str(ROOT / "pipeline/data/phantom.py"))
-    overlay = params_file.read_yaml(ROOT / "presets/phantom.yaml")
-    document = YAML().load(original)
-    merge(document, overlay)
-    assert params_file.validate(params_file.read_yaml(ROOT / "params.yaml"), "") == params_file.validate(
-        YAML(typ="safe").load(original), ""
-    )
-    preset.run("phantom", str(ROOT / "pipeline/data/phantom.py"))
-    restored = (
-        Path("params.yaml").read_text().replace(str(ROOT / "pipeline/data/phantom.py"), "pipeline/data/phantom.py")
-    )
-    assert params_file.read_yaml(Path("params.yaml")) | {"data": 0} == params_file.read_yaml(ROOT / "params.yaml") | {
-        "data": 0
-    }
-    assert [line.split("#")[0].rstrip() for line in restored.splitlines()] == [
-        line.split("#")[0].rstrip() for line in original.splitlines()
-    ]
+    preset.run("phantom-chest", path, LAYOUT)
+    assert params_file.load().task == "multilabel"
+    preset.run("phantom", path, LAYOUT)
+    restored = Path("params.yaml").read_text().replace(path, "pipeline/data/phantom.py")
+    for part in (0, 2):  # before and after the sign of a comment, whose column may have moved
+        assert [line.partition("#")[part].strip() for line in restored.splitlines()] == [
+            line.partition("#")[part].strip() for line in original.splitlines()
+        ]
 
 
 def test_an_unknown_preset_lists_the_known_ones(workplace):
@@ -169,6 +165,17 @@ def test_a_class_with_too_few_groups_is_told(workplace):
     refused(r"too few groups.*SCC \(2\)")
 
 
+def test_a_gpu_that_is_not_there_is_told(workplace, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    change("machine", device="cuda")
+    refused("machine.device is cuda, but torch sees no CUDA device; set it to auto or cpu")
+
+
+def test_an_old_parameter_is_told_with_its_new_place(workplace):
+    change("training", device="cpu")
+    refused("training.device has moved; set machine.device instead")
+
+
 def test_an_empty_table_is_told(workplace):
     table = Path("my data/ISIC_2019_Training_GroundTruth.csv")
     table.write_text(table.read_text().splitlines()[0] + "\n")
@@ -180,7 +187,7 @@ def test_an_empty_table_is_told(workplace):
     [
         ("ISIC_0000001,XYZ", "unknown class 'XYZ'; the classes are MEL, NV"),
         ("ISIC_9999999,MEL", "no sample 'ISIC_9999999'"),
-        ("ISIC_0000001,MEL\nISIC_0000001,NV", "stands there twice"),
+        ("ISIC_0000001,MEL\nISIC_0000001,NV", "data row 2, column sample_id: 'ISIC_0000001' is duplicated"),
         ("ISIC_0000001,nan", "unknown class 'nan'"),
     ],
 )
@@ -201,22 +208,22 @@ def test_a_correction_of_a_test_sample_is_told(workplace):
     loaded = lay()
     Path("corrections.csv").write_text(f"sample_id,label\n{of_split(loaded, 'test')[0]},MEL\n")
     with pytest.raises(UserError, match="is in the test split"):
-        check.run(loaded)
+        check.run(loaded, LAYOUT)
 
 
 def test_where_images_were_left_out_the_test_split_is_another_and_left_to_stage_noise(workplace):
     loaded = lay()
     samples = open_source(loaded).samples
-    artifacts.SAMPLES.parent.mkdir(parents=True)
+    LAYOUT.samples.parent.mkdir(parents=True)
     Path("corrections.csv").write_text(f"sample_id,label\n{of_split(loaded, 'test')[0]},MEL\n")
-    samples.to_csv(artifacts.SAMPLES, index=False)
+    samples.to_csv(LAYOUT.samples, index=False)
     with pytest.raises(UserError, match="is in the test split"):
-        check.run(loaded)
-    samples.iloc[1:].to_csv(artifacts.SAMPLES, index=False)
-    check.run(loaded)
+        check.run(loaded, LAYOUT)
+    samples.iloc[1:].to_csv(LAYOUT.samples, index=False)
+    check.run(loaded, LAYOUT)
     Path("corrections.csv").write_text("sample_id,label\nISIC_9999999,MEL\n")
     with pytest.raises(UserError, match="no sample 'ISIC_9999999'"):
-        check.run(loaded)
+        check.run(loaded, LAYOUT)
 
 
 @pytest.mark.parametrize(
@@ -255,7 +262,7 @@ def test_a_noise_matrix_that_does_not_fit_is_told(workplace, old, new, told):
 
 def test_the_built_in_noise_matrix_fits_the_lesion_classes(workplace):
     edit_preset("kind: symmetric", "kind: matrix")
-    check.run(lay())
+    check.run(lay(), LAYOUT)
     assert Path("artifacts/check.txt").exists()
 
 
@@ -264,6 +271,6 @@ def test_too_many_folds_for_a_class_are_told(workplace):
     change("split", folds=7)
     refused(r"too few groups .* in each of the 7 folds \(split.folds\), train and val: MEL \(5\), NV \(5\)", None, None)
     change("split", folds=5)
-    table = check.inspect(lay(None, None))
+    table = check.inspect(lay(None, None), LAYOUT)
     assert table["samples"]["test"] == table["groups"]["test"] == 8
     assert (table.to_numpy() >= 1).all()

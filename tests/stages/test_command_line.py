@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.common.layout import Layout
 from pipeline.runtime.parents import ParentWatch
 from pipeline.stages import __main__ as command_line
+from pipeline.stages import all as all_stages
 
 
 def run(monkeypatch, *arguments: str) -> int | str | None:
@@ -39,9 +41,78 @@ def test_unknown_commands_and_options_are_refused(monkeypatch):
     assert run(monkeypatch, "teacher", "--seed", "x", "--pool", "full") == 2
 
 
+def unframed(printed: str) -> str:
+    """What Typer prints in a frame, on one line."""
+    return " ".join(printed.replace("│", " ").split())
+
+
+@pytest.mark.parametrize("arguments", [("teacher", "--pool", "ful"), ("soft-labels", "--pool", "plain")])
+def test_a_pool_that_is_none_is_refused(monkeypatch, capsys, arguments):
+    assert run(monkeypatch, *arguments, "--seed", "0") == 2
+    assert f"'{arguments[-1]}' is not one of 'full', 'subset'" in unframed(capsys.readouterr().err)
+
+
+def test_a_group_of_students_that_is_none_is_refused(monkeypatch, capsys):
+    assert run(monkeypatch, "student", "--seed", "0", "--group", "student_plain") == 2
+    assert "'student_plain' is not one of 'plain', 'full', 'subset'" in unframed(capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "module", "passed"),
+    [
+        *(((name,), name, {}) for name in ("check", "code", "prepare", "split", "noise", "subsets")),
+        *(((name,), name, {}) for name in ("evaluate", "export", "report", "track")),
+        (("teacher", "--seed", "3", "--pool", "full"), "teacher", {"seed": 3, "pool": "full"}),
+        (("soft-labels", "--seed", "3", "--pool", "subset"), "soft_labels", {"seed": 3, "pool": "subset"}),
+        (("student", "--seed", "3", "--group", "plain"), "student", {"seed": 3, "group": "plain"}),
+        (("all", "--start-at", "noise"), "all", {"start_at": "noise"}),
+        (("all",), "all", {"start_at": None}),
+    ],
+)
+def test_each_command_runs_its_stage_on_the_artefacts_of_this_folder(
+    monkeypatch, make_params, arguments, module, passed
+):
+    ran = []
+    monkeypatch.setattr(command_line, "run_stage", lambda *called: ran.append(called))
+    assert run(monkeypatch, *arguments) == 0
+    ((name, params, layout, given),) = ran
+    assert (name, given) == (module, passed)
+    assert params == make_params()
+    assert layout.root == Path("artifacts")
+
+
+def test_one_of_several_processes_leaves_a_mistake_to_the_launcher(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(tmp_path / "error.json"))
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, "check") == 2
+    assert capsys.readouterr().err == ""
+    assert "params.yaml: no such file" in (tmp_path / "error.json").read_text()
+
+
+def test_all_stages_follow_each_other_from_the_one_asked_for(monkeypatch, make_params, tmp_path, capsys):
+    ran = []
+    monkeypatch.setattr(all_stages, "run_stage", lambda module, params, layout, given: ran.append((module, given)))
+    params, layout = make_params(seeds=[4, 7]), Layout(tmp_path)
+    all_stages.run(params, layout)
+    whole = list(ran)
+    assert [module for module, _ in whole[:6]] == ["check", "code", "prepare", "split", "noise", "subsets"]
+    assert [module for module, _ in whole[-4:]] == ["evaluate", "export", "report", "track"]
+    each = [
+        ("student", {"group": "plain"}), ("teacher", {"pool": "full"}), ("soft_labels", {"pool": "full"}),
+        ("student", {"group": "full"}), ("teacher", {"pool": "subset"}), ("soft_labels", {"pool": "subset"}),
+        ("student", {"group": "subset"}),
+    ]  # fmt: skip
+    assert whole[6:-4] == [(module, {"seed": seed} | given) for seed in (4, 7) for module, given in each]
+    assert "[teacher_subset] seed=7 pool=subset\n" in capsys.readouterr().out
+    ran.clear()
+    all_stages.run(params, layout, start_at="soft_labels_subset")
+    assert ran == whole[11:]
+
+
 def test_a_start_that_is_no_stage_is_told(monkeypatch, capsys):
     assert run(monkeypatch, "all", "--start-at", "teachers") == 2
-    assert "the stages are check, prepare, split" in capsys.readouterr().err
+    assert "error: --start-at is 'teachers'; the stages are check, code, prepare, split" in capsys.readouterr().err
 
 
 def test_outside_dvc_nothing_is_watched(monkeypatch):

@@ -1,56 +1,91 @@
-"""Stage evaluate: which comparisons are written, on which resamples, and in which families they are corrected."""
+"""Stage evaluate: what it reads and writes for which methods, and in which families comparisons are corrected."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.common import layout as artifacts
-from pipeline.data.prepared import Prepared
-from pipeline.distillation.methods import RUNS
+from pipeline.common.errors import UserError
+from pipeline.common.layout import CHECKPOINTS, Checkpoint, Layout
+from pipeline.data.prepared import load_prepared
 from pipeline.evaluation.bootstrap import METRICS
-from pipeline.evaluation.comparisons import holm
-from pipeline.params.file import read_yaml, validate
+from pipeline.evaluation.comparisons import COMPARISON_COLUMNS, holm
+from pipeline.evaluation.metrics import evaluate as figures
+from pipeline.evaluation.predictions import Logits, write_logits
 from pipeline.params.tree import Params
 from pipeline.stages import evaluate
+from pipeline.training.history import History
+from tests.data.made_files import write_prepared, write_split
 
-INGREDIENTS = {("baseline_3_same", "baseline_3"), ("baseline_5", "baseline_3_same")}
 N = 120
+RUNS = {
+    "baseline_1": None, "baseline_2": "full", "baseline_3": "full", "baseline_3_same": "subset",
+    "baseline_4": "subset", "baseline_5": "subset", "roskd_unseen": "subset",
+}  # fmt: skip
+"""The training runs behind params.yaml's methods, and the pool of their teachers."""
+INGREDIENTS = {("baseline_3_same", "baseline_3"), ("baseline_5", "baseline_3_same")}
 
 
-def finished(seeds: list[int]) -> tuple[Params, Prepared, evaluate.Students]:
-    """Two classes, half of the samples test, and networks that are the better the later their method stands."""
-    rng = np.random.default_rng(0)
-    targets = rng.integers(2, size=N)
-    params = validate(read_yaml(Path("params.yaml")) | {"task": "multiclass", "seeds": seeds}, "test")
-    prepared = Prepared(
-        task="multiclass",
-        classes=("A", "B"),
-        images=np.zeros((N, 1, 1, 1), np.uint8),
-        sample_ids=np.arange(N).astype(str),
-        groups=(np.arange(N) // 2).astype(str),
-        split=np.repeat(["val", "test"], N // 2),
-        given=targets,
-        published=targets,
-    )
-    keys = [(name, checkpoint) for name in RUNS for checkpoint in evaluate.CHECKPOINTS] + [("roskd", "smoothed")]
-    students = {}
-    for strength, key in enumerate(keys):
-        logits = {seed: rng.normal(size=(N, 2)) + strength / 20 * np.eye(2)[targets] for seed in seeds}
-        students[key] = {seed: {"val": z[: N // 2], "test": z[N // 2 :]} for seed, z in logits.items()}
-    return params, prepared, students
+@pytest.fixture
+def layout(tmp_path) -> Layout:
+    """Two classes, half of the samples test, two samples a group; the labels of validation are noisy."""
+    layout = Layout(tmp_path / "artifacts")
+    labels = np.array(["A", "B"])[np.random.default_rng(0).integers(2, size=N)]
+    write_prepared(layout, ("A", "B"), labels.tolist(), groups=[f"g{i // 2}" for i in range(N)])
+    write_split(layout, np.repeat(["val", "test"], N // 2))
+    given = np.where(np.arange(N) % 7 == 0, "A", labels)
+    pd.DataFrame({"sample_id": [f"s{i}" for i in range(N)], "given": given}).to_csv(layout.labels, index=False)
+    return layout
+
+
+def answered(layout: Layout, rng: np.random.Generator, strength: float) -> Logits:
+    published = load_prepared(layout, "multiclass").published
+    logits = (rng.normal(size=(N, 2)) + strength * np.eye(2)[published]).astype(np.float32)
+    return {"val": logits[: N // 2], "test": logits[N // 2 :]}
+
+
+def train(layout: Layout, seeds: Sequence[int], runs: Sequence[str], teachers: dict[str, Sequence[str]]) -> dict:
+    """Leave what the trainings would: the later a run stands, the better it is; returns the answers by seed and run."""
+    rng, found = np.random.default_rng(1), {}
+    for seed in seeds:
+        for place, run in enumerate(runs):
+            answers: dict[Checkpoint, Logits] = {
+                checkpoint: answered(layout, rng, (3 * place + number) / 20)
+                for number, checkpoint in enumerate(CHECKPOINTS)
+            }
+            write_logits(layout.student_predictions(seed, RUNS[run], run), answers)
+            history = History()
+            for epoch in (1, 2):
+                history.add(epoch, "train", {"loss": 1.0})
+                history.add(epoch, "val", {"f1_macro": 0.1 * epoch + 0.01 * seed, "loss": 1.0})
+            history.write(layout.student_history(seed, RUNS[run], run))
+            found[seed, run] = answers
+        for pool, names in teachers.items():
+            for name in names:
+                write_logits(layout.teacher_predictions(seed, pool, name), {"last": answered(layout, rng, 1.0)})
+    return found
+
+
+@pytest.fixture
+def params(make_params) -> Params:
+    """Every method, with two teachers."""
+    return make_params(teachers={"architectures": ["resnet18", "densenet121"]})
+
+
+BOTH = {"full": ["resnet18", "densenet121"], "subset": ["resnet18", "densenet121"]}
 
 
 @pytest.mark.parametrize(
     ("seeds", "kinds"), [([0, 1], ["groups"]), ([0, 1, 2, 3, 4], ["groups", "groups+seeds"])], ids=["two", "five"]
 )
-def test_families_of_comparisons(tmp_path, monkeypatch, seeds, kinds):
-    params, prepared, students = finished(seeds)
-    monkeypatch.chdir(tmp_path)
-    artifacts.COMPARISONS.parent.mkdir(parents=True)
-    evaluate._write_statistics(params, prepared, students)
-    table = pd.read_csv(artifacts.COMPARISONS)
+def test_families_of_comparisons(layout, params, seeds, kinds):
+    train(layout, seeds, list(RUNS), BOTH)
+    evaluate.run(params.model_copy(update={"seeds": tuple(seeds)}), layout)
+    table = pd.read_csv(layout.comparisons)
+    assert tuple(table.columns) == COMPARISON_COLUMNS
     assert list(table["resampled"].unique()) == kinds
     assert set(table["n_seeds"]) == {len(seeds)}
     assert set(table["n_groups"]) == {N // 4}
@@ -62,6 +97,86 @@ def test_families_of_comparisons(tmp_path, monkeypatch, seeds, kinds):
         np.testing.assert_allclose(rows["p_holm"], holm(rows["p_value"].to_numpy()))
     assert (table["p_holm"] > table["p_value"]).any()
     by_kind = [rows["difference"].to_numpy() for _, rows in table.groupby("resampled")]
+    assert all(len(differences) == len(by_kind[0]) for differences in by_kind)
     np.testing.assert_array_equal(by_kind[0], by_kind[-1])
-    intervals = pd.read_csv(artifacts.INTERVALS)
-    assert len(intervals) == len(students) * len(METRICS)
+    intervals = pd.read_csv(layout.intervals)
+    assert len(intervals) == (3 * len(RUNS) + 1) * len(METRICS)
+    assert intervals["sd"].notna().all()
+
+
+def test_every_network_is_measured_on_both_splits_and_its_predictions_are_kept(layout, params):
+    answers = train(layout, [0, 1], list(RUNS), BOTH)
+    evaluate.run(params.model_copy(update={"seeds": (0, 1)}), layout)
+    prepared = load_prepared(layout, "multiclass")
+    students = pd.read_csv(layout.student_metrics, keep_default_na=False)
+    measured = students.groupby(["seed", "method", "checkpoint"]).ngroups
+    assert measured == 2 * (3 * len(RUNS) + 1)
+    for method, run, checkpoint in (("roskd", "baseline_5", "smoothed"), ("baseline_2", "baseline_2", "selected")):
+        logits = answers[1, run][checkpoint]
+        kept = np.load(layout.predictions(1, method, checkpoint))
+        for split in ("val", "test"):
+            expected = figures("multiclass", logits[split], prepared.targets(split), ("A", "B"))
+            rows = students.query("seed == 1 and method == @method and checkpoint == @checkpoint and split == @split")
+            assert rows["value"].astype(float).tolist() == pytest.approx(expected["value"].tolist())
+            np.testing.assert_array_equal(kept[f"{split}_logits"], logits[split])
+            np.testing.assert_array_equal(kept[f"{split}_targets"], prepared.targets(split))
+            assert kept[f"{split}_sample_ids"].tolist() == prepared.sample_ids[prepared.rows(split)].tolist()
+    assert not layout.predictions(1, "roskd", "last").exists()  # that is baseline_5's
+    teachers = pd.read_csv(layout.teacher_metrics)
+    assert set(zip(teachers["seed"], teachers["pool"], teachers["architecture"], strict=True)) == {
+        (seed, pool, name) for seed in (0, 1) for pool in BOTH for name in BOTH[pool]
+    }
+    assert set(teachers["split"]) == {"val", "test"}
+
+
+def test_what_dvc_shows_are_the_reported_checkpoints_and_the_mean_validation_curves(layout, params):
+    train(layout, [0, 1], list(RUNS), BOTH)
+    evaluate.run(params.model_copy(update={"seeds": (0, 1)}), layout)
+    summary = json.loads(layout.summary.read_text())["test"]
+    intervals = pd.read_csv(layout.intervals).set_index(["method", "checkpoint", "metric"])["value"]
+    assert list(summary) == [*RUNS, "roskd"]
+    for name, shown in summary.items():
+        checkpoint = "smoothed" if name == "roskd" else "last"
+        assert shown == {
+            metric: round(intervals[name, checkpoint, metric], 4) for metric in ("f1_macro", "auroc_macro")
+        }
+    methods = pd.read_csv(layout.method_figures).set_index("method")
+    assert methods.to_dict("index") == summary
+    curves = pd.read_csv(layout.curves)
+    assert list(curves) == ["epoch", *RUNS]
+    assert curves["baseline_4"].tolist() == pytest.approx([0.105, 0.205])  # the mean of seeds 0 and 1
+
+
+@pytest.mark.parametrize(
+    ("methods", "runs", "teachers", "measured"),
+    [
+        (["roskd"], ["baseline_5"], {"subset": BOTH["subset"]}, [("roskd", "smoothed")]),
+        (["baseline_2"], ["baseline_2"], {"full": ["densenet121"]}, [("baseline_2", one) for one in CHECKPOINTS]),
+        (["baseline_1"], ["baseline_1"], {}, [("baseline_1", one) for one in CHECKPOINTS]),
+    ],
+)
+def test_only_what_the_methods_need_is_read(layout, params, methods, runs, teachers, measured):
+    train(layout, [0], runs, teachers)
+    evaluate.run(params.model_copy(update={"methods": tuple(methods)}), layout)
+    students = pd.read_csv(layout.student_metrics)
+    assert list(students.groupby(["method", "checkpoint"], sort=False).groups) == measured
+    found = pd.read_csv(layout.teacher_metrics)
+    assert list(found) == list(evaluate.TEACHER_COLUMNS)
+    assert set(zip(found["pool"], found["architecture"], strict=True)) == {
+        (pool, name) for pool, names in teachers.items() for name in names
+    }
+    assert pd.read_csv(layout.comparisons).to_dict("list") == {name: [] for name in COMPARISON_COLUMNS}
+    assert pd.read_csv(layout.intervals)["sd"].isna().all()  # of a single seed
+    assert list(json.loads(layout.summary.read_text())["test"]) == methods
+
+
+def damage(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:100])
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, damage])
+def test_predictions_that_are_missing_or_damaged_are_named(layout, params, harm):
+    train(layout, [0], ["baseline_5"], {"subset": BOTH["subset"]})
+    harm(layout.student_predictions(0, "subset", "baseline_5"))
+    with pytest.raises(UserError, match=r"subset/baseline_5/predictions\.npz: cannot be read .*Run make repro again"):
+        evaluate.run(params.model_copy(update={"methods": ("roskd",)}), layout)

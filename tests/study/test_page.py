@@ -1,28 +1,23 @@
 """The page of a grid: one row for each setting and method, whatever its blocks vary."""
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.params.file import read_yaml, validate
 from pipeline.report.study_plots import grid_figure, main_rows, varied
-from pipeline.study.grids import cells_of, write_tables
 from pipeline.study.page import comparison_table, read_tables, summary_table
 from pipeline.study.plan import make_plan
-from tests.study.test_worker import Lab
+from pipeline.study.tables import cells_of, write_tables
+from tests.study.made_outcome import Students
 
 
 @pytest.fixture
-def tables(tmp_path) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
+def tables(tmp_path, make_params) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
     """The summary and comparisons of a grid of two blocks, of which one leaves the rate to params.yaml."""
-    tree = read_yaml(Path("params.yaml"))
     blocks = [{"noise.kind": ["symmetric"], "noise.rate": [0.2, 0.4]}, {"noise.kind": ["pair"]}]
-    tree["study"]["grids"] = {"mine": {"methods": ["roskd", "baseline_1"], "vary": blocks}}
-    params = validate(tree, "test")
+    params = make_params(study={"grids": {"mine": {"methods": ["roskd", "baseline_1"], "vary": blocks}}})
     plan = make_plan("mine", params, "0" * 64)
-    write_tables(cells_of(plan, [unit.values for unit in plan.units], params, Lab()), params, tmp_path)
+    write_tables(cells_of(plan, [unit.values for unit in plan.units], params, Students()), params, tmp_path)
     factors = list(plan.factors)
     return (*read_tables(tmp_path, factors), factors)
 

@@ -8,7 +8,7 @@ import pytest
 from pipeline.common.errors import UserError
 from pipeline.params.file import read_yaml, validate
 from pipeline.params.tree import Params
-from pipeline.study.plan import finished_cells, is_whole, make_plan, told
+from pipeline.study.plan import Plan, Unit, described, finished_cells, is_whole, make_plan
 
 TREE = read_yaml(Path("params.yaml"))
 DIGEST = "0" * 64
@@ -30,7 +30,7 @@ def test_a_search_begins_with_the_parameters_of_the_file_and_leaves_the_rest_to_
         {},
         {},
     ]
-    assert (plan.is_grid, plan.metric, plan.runs) == (False, "f1_macro", ())
+    assert (plan.is_grid, plan.metric, plan.runs) == (False, "f1_macro", ["baseline_5"])
     outside = make_plan("mine", params(trials=2, space={"distillation.tau": {"low": 1.0, "high": 2.0}}), DIGEST)
     assert [unit.values for unit in outside.units] == [{}, {}]
 
@@ -49,7 +49,7 @@ def test_a_grid_is_every_combination_with_every_seed():
         ({"noise.rate": 0.1}, 3),
         ({"noise.rate": 0.1}, 4),
     ]
-    assert plan.runs == ("baseline_5", "baseline_3")  # RoS-KD is the smoothed student of baseline_5
+    assert plan.runs == ["baseline_3", "baseline_5"]  # RoS-KD is the smoothed student of baseline_5
 
 
 def test_a_cell_is_finished_where_every_seed_is():
@@ -91,14 +91,14 @@ def grid(method: str, **vary: list[float]) -> dict[str, Any]:
         ({"space": {"distillation.alpha": ONE_TO_TWO}}, "study.space.distillation.alpha: distillation.alpha is 2.0"),
         ({"space": {"data.image_size": {"choices": [32, 64]}}}, "study.space names data.image_size; a study can vary"),
         ({"space": {"seeds": {"choices": [1, 2]}}}, "study.space names seeds"),
-        ({"space": {"training.device": {"choices": ["cpu", "auto"]}}}, "names training.device, which does not decide"),
-        ({"grids": grid("roskd", **{"distillation.soft_labels": ["online"]})}, "names distillation.soft_labels, which"),
+        ({"space": {"machine.device": {"choices": ["cpu", "auto"]}}}, "names machine.device; a study can vary"),
+        ({"grids": grid("roskd", **{"distillation.soft_labels": ["online"]})}, "soft_labels, which has no effect"),
         ({"grids": grid("rosk", **{"noise.rate": [0.1]})}, "study.grids.mine.methods names rosk; the methods are"),
         ({"grids": grid("roskd", **{"noise.rat": [0.1]})}, "did you mean noise.rate?"),
         ({"grids": grid("roskd", **{"noise.rate": [0.1, 1.0]})}, "noise.rate is 1.0"),
     ],
 )  # fmt: skip
-def test_a_mistake_is_told_with_the_key_and_the_remedy(study, message):
+def test_a_mistake_is_reported_with_the_key_and_the_remedy(study, message):
     with pytest.raises(UserError) as error:
         make_plan("mine", params(**study), DIGEST)
     assert message in str(error.value)
@@ -134,7 +134,12 @@ def test_a_range_holds_whole_numbers_where_the_parameter_does(name, low, high, w
     assert is_whole(own, name, own.study.space[name]) == whole
 
 
-def test_values_are_told_shortly():
-    assert told(
+def test_values_are_described_shortly():
+    assert described(
         {"distillation.tau": 2.123456, "student.architecture": "resnet18", "teachers.architectures": ["a", "b"]}
     ) == ("distillation.tau 2.123, student.architecture resnet18, teachers.architectures a+b")
+
+
+def test_a_grid_with_other_values_is_another_grid():
+    grids = [Plan("noise", (Unit({}),), ("roskd",), "f1_macro", {"vary": vary}) for vary in ([1], [2])]
+    assert len({one.key for one in grids}) == 2

@@ -1,137 +1,73 @@
-"""What a search shows: its best trial, the settings it is compared with, and what it cost."""
+"""What a worker of a search does with a trial: what it draws, and whose fault a failure is."""
 
-import json
-import os
-from dataclasses import dataclass, field
-from datetime import datetime
-from pathlib import Path
-from typing import Any
-
-import numpy as np
-import optuna
-import pandas as pd
 import pytest
-from optuna.distributions import CategoricalDistribution, FloatDistribution
-from optuna.trial import FrozenTrial, TrialState
 
+from pipeline import tracking
 from pipeline.common.errors import SettingError, UserError
-from pipeline.params.file import read_yaml, validate
+from pipeline.common.layout import Layout
 from pipeline.params.tree import Params
-from pipeline.recipes.store import MADE_FROM
-from pipeline.study import search
-from pipeline.study.outcome import Outcome
-from pipeline.study.plan import Plan, Unit
-from pipeline.study.queue import REASON, UNIT
-from tests.study.made_outcome import made_outcome
+from pipeline.study.plan import make_plan
+from pipeline.study.search import Searcher
+from pipeline.study.trials import REASON, Trials, open_storage
+from tests.study.made_outcome import Students
 
-PLAN = Plan("mine", (Unit({}),) * 3, (), "f1_macro", {})
-BEGUN = datetime(2022, 5, 17, 12)
-SPACE = {"distillation.alpha": FloatDistribution(0, 1), "subsets.overlap": CategoricalDistribution((0.2, 0.4))}
-
-
-@dataclass
-class Trials:
-    """A queue that holds these trials."""
-
-    made: list[FrozenTrial]
-
-    def trials(self) -> list[FrozenTrial]:
-        return self.made
-
-
-@dataclass
-class Lab:
-    """A lab whose students are right about all but `wrong` of ten images, by run; `diverge`: runs that fail."""
-
-    folder: Path
-    wrong: dict[str, int] = field(default_factory=lambda: {"roskd": 1, "baseline_1": 4})
-    diverge: tuple[str, ...] = ()
-    asked: list[tuple[float, int]] = field(default_factory=list)
-
-    def student(self, params: Params, seed: int, run: str) -> Outcome:
-        run = "roskd" if run == search.ROSKD_RUN else run
-        if run in self.diverge:
-            raise SettingError(f"{run}: the training loss of epoch 2 is not finite")
-        return made_outcome(self.wrong[run] + seed, seconds=10.0 + seed)
-
-    def teachers(self, params: Params, seed: int, run: str) -> list[Path]:
-        """One folder for each overlap and seed; 0.2 took 100 s and was made long before, 0.4 took 40 s."""
-        overlap = params.subsets.overlap
-        self.asked.append((overlap, seed))
-        folder = self.folder / f"{overlap}-{seed}"
-        folder.mkdir(exist_ok=True)
-        (folder / MADE_FROM).write_text(json.dumps({"seconds": {0.2: 100, 0.4: 40}[overlap]}))
-        made = BEGUN.timestamp() + {0.2: -3600, 0.4: 60}[overlap]
-        os.utime(folder / MADE_FROM, (made, made))
-        return [folder]
-
-
-def trial(unit: int, value: float | None, overlap: float = 0.4, **more: Any) -> FrozenTrial:
-    own = optuna.trial.create_trial(
-        state=more.pop("state", TrialState.COMPLETE),
-        value=value,
-        params={"distillation.alpha": 0.1 * unit, "subsets.overlap": overlap},
-        distributions=SPACE,
-        user_attrs={UNIT: unit} | more,
-    )
-    own.number, own.datetime_start = unit, BEGUN
-    return own
+DIGEST = "0" * 64
 
 
 @pytest.fixture
-def params() -> Params:
-    tree = read_yaml(Path("params.yaml"))
-    tree["seeds"] = [0, 1]
-    return validate(tree, "test")
+def begun(tmp_path, make_params):
+    """A search of four trials that has been begun: its parameters, and its trials."""
+    space = {"distillation.alpha": {"low": 0, "high": 1}}
+    params = make_params(tracking={"enabled": False}, study={"trials": 4, "space": space})
+    trials = Trials(make_plan("mine", params, DIGEST), open_storage(params, Layout(tmp_path)))
+    trials.create()
+    return params, trials
 
 
-@pytest.mark.parametrize(("metric", "best"), [("f1_macro", 1), ("loss", 2)])
-def test_the_best_trial_has_the_highest_figure_or_the_lowest_loss(metric, best):
-    made = Trials([trial(0, 0.5), trial(1, 0.7), trial(2, 0.3), trial(3, 0.9, state=TrialState.PRUNED)])
-    assert search.best_trial(made, Plan("mine", (), (), metric, {})).number == best
+def work(params: Params, trials: Trials, students: Students) -> None:
+    plan = make_plan("mine", params, DIGEST)
+    Searcher(plan, params, students, trials, tracking.StudyRun(None, "mine")).work()  # type: ignore[arg-type]
 
 
-def test_where_every_trial_failed_the_first_reason_is_told():
-    failed = {"state": TrialState.FAIL, REASON: "the loss of epoch 1 is not finite"}
-    with pytest.raises(UserError, match="study mine: none of its 2 trials is complete; the first reason: the loss of"):
-        search.best_trial(Trials([trial(0, None, **failed), trial(1, None, **failed)]), PLAN)
+def test_whole_bounds_of_a_fraction_are_searched_in_between(begun):
+    params, trials = begun
+    students = Students()
+    work(params, trials, students)
+    drawn = [one.distillation.alpha for one in students.asked]
+    assert drawn[0] == params.distillation.alpha == 0.9
+    assert len(set(drawn)) == 4
+    assert [trial.params["distillation.alpha"] for trial in trials.done()] == drawn
+    assert all(trial.value == 1 for trial in trials.done())
 
 
-def test_the_best_trial_stands_beside_the_parameters_of_the_file_as_means_over_seeds(params, tmp_path):
-    rows = search.contenders(PLAN, params, Lab(tmp_path), trial(2, 0.7))
-    assert [row.title for row in rows] == ["best trial (2)", "RoS-KD, params.yaml", "Baseline I, params.yaml"]
-    # seed 0 errs once in ten, seed 1 twice: F1 of two classes of five each, computed by hand
-    assert rows[0].figures["test/f1_macro"] == pytest.approx(np.mean([(8 / 9 + 10 / 11) / 2, 0.8]))
-    assert rows[2].figures["val/f1_macro"] == pytest.approx(np.mean([0.6, (4 / 9 + 6 / 11) / 2]))
-    told = search.comparison(rows, "f1_macro").splitlines()
-    assert told[0].split() == ["val/f1_macro", "val/auroc_macro", "test/f1_macro", "test/auroc_macro"]
-    assert told[1].startswith("best trial (2)")
-    assert f"{rows[0].figures['test/f1_macro']:.3f}" in told[1]
+def test_a_second_search_with_the_same_seed_draws_the_same(begun, tmp_path):
+    params, trials = begun
+    first, second = Students(), Students()
+    work(params, trials, first)
+    other = Trials(make_plan("mine", params, DIGEST), open_storage(params, Layout(tmp_path / "elsewhere")))
+    other.create()
+    work(params, other, second)
+    assert [one.distillation for one in first.asked] == [one.distillation for one in second.asked]
 
 
-def test_a_reference_that_diverges_is_left_out_and_told(params, tmp_path, capsys):
-    lab = Lab(tmp_path, diverge=("baseline_1",))
-    rows = search.contenders(PLAN, params, lab, trial(2, 0.7))
-    assert [row.title for row in rows] == ["best trial (2)", "RoS-KD, params.yaml"]
-    assert "study mine: Baseline I, params.yaml is left out: baseline_1: the training loss" in capsys.readouterr().out
-    assert search.price(PLAN, params, lab, Trials([trial(0, 0.5)]), 100.0, 2) is None
+@pytest.mark.parametrize("failure", [UserError("torch sees no CUDA device"), KeyboardInterrupt()])
+def test_a_failure_of_the_machine_ends_the_worker_and_leaves_every_trial(begun, failure):
+    params, trials = begun
+    with pytest.raises(type(failure)):
+        work(params, trials, Students(failure))
+    assert trials.left() == 4
+    work(params, trials, Students())
+    assert trials.left() == 0
+    assert trials.done()[0].params == {"distillation.alpha": 0.9}
+    assert not any(REASON in trial.user_attrs for trial in trials.done())
 
 
-def test_the_price_counts_teachers_once_and_those_of_an_earlier_study_not_at_all(params, tmp_path):
-    made = [trial(0, 0.5), trial(1, 0.6), trial(2, 0.1, 0.2), trial(3, 0.1, state=TrialState.PRUNED)]
-    failed = trial(4, None, state=TrialState.FAIL)
-    lab = Lab(tmp_path)
-    price = search.price(PLAN, params, lab, Trials([*made, failed]), wall=130.0, workers=2)
-    assert sorted(lab.asked) == [(0.2, 0), (0.2, 1), (0.4, 0), (0.4, 1)]
-    assert price == search.Price(wall=130.0, teachers=2 * 40, plain=10 + 11, trials=4, workers=2)
-    assert price.expected == (80 + 4 * 21) / 2
-    assert "and the study took 1.59 times that" in str(price)
-
-
-def test_trials_are_a_table_with_parameters_and_reasons(tmp_path):
-    failed = trial(1, None, state=TrialState.FAIL, **{REASON: "the loss of epoch 1 is not finite"})
-    search.write_trials(Trials([trial(0, 0.5), failed]), tmp_path / "trials.csv")
-    table = pd.read_csv(tmp_path / "trials.csv")
-    assert table["state"].tolist() == ["complete", "fail"]
-    assert table["distillation.alpha"].tolist() == [0, 0.1]
-    assert table["reason"].isna().tolist() == [True, False]
+def test_a_failure_of_the_setting_is_noted_with_its_reason_and_the_next_is_tried(begun, capsys):
+    params, trials = begun
+    work(params, trials, Students(SettingError("the loss became nan")))
+    assert trials.left() == 0
+    assert [trial.user_attrs[REASON] for trial in trials.done()] == ["the loss became nan"] * 4
+    assert capsys.readouterr().out.count("failed: the loss became nan") == 4
+    trials.repeat_failed()
+    work(params, trials, Students())
+    assert [trial.value for trial in trials.done()] == [1] * 4

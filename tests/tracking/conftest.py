@@ -6,21 +6,20 @@ import json
 import shutil
 import sys
 import types
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import models
-from pipeline.common import layout as artifacts
-from pipeline.distillation.methods import RUNS
-from pipeline.params.file import load
+from pipeline.common.layout import POOLS, Layout
+from pipeline.distillation.methods import METHODS
 from pipeline.params.tree import Params
-from pipeline.tracking.runs import POOLS
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 ARCHITECTURES = ("resnet18", "densenet121")
+RUNS = ("baseline_1", "baseline_2", "baseline_3", "baseline_3_same", "baseline_4", "baseline_5", "roskd_unseen")
 HISTORY = "epoch,split,metric,value\n1,train,loss,1.5\n1,val,f1_macro,0.25\n2,train,loss,\n2,val,f1_macro,0.375\n"
 FIGURE = {method: 0.5 + index / 64 for index, method in enumerate([*RUNS, "roskd"])}
 DATA_REPORT = {
@@ -32,7 +31,14 @@ DATA_REPORT = {
     "images": 3,
     "groups": 2,
     "counts": {"NV": 2, "DF": 1},
+    "sizes": [{"height": 32, "width": 32, "images": 3}],
+    "other_sizes": 0,
     "quarantined": {"broken_7": "image is truncated"},
+    "duplicate_sets": 0,
+    "conflicting_sets": 0,
+    "duplicates": [],
+    "params": {},
+    "hashes": {},
     "sha256": "d" * 64,
 }
 MODEL = """
@@ -53,6 +59,11 @@ class Finished:
     """The folder of a finished pipeline, and what a test changes in it."""
 
     root: Path
+
+    @property
+    def layout(self) -> Layout:
+        """The paths of its artefacts."""
+        return Layout(self.root / "artifacts")
 
     def write(self, path: Path | str, text: str) -> None:
         """Write a file and its folders."""
@@ -78,32 +89,35 @@ class Finished:
             ]
             if method != "roskd":
                 rows.append((0, method, "selected", "test", "f1_macro", "", value - 0.125))
-        self.write_csv(artifacts.STUDENT_METRICS, "seed,method,checkpoint,split,metric,class,value", rows)
+        self.write_csv(self.layout.student_metrics, "seed,method,checkpoint,split,metric,class,value", rows)
 
     def export_student(self, weights: str) -> None:
-        """Write what stands for an ONNX file."""
-        self.write(artifacts.ONNX, weights)
-        self.write(artifacts.ONNX_META, "{}\n")
+        """Write two files in place of an ONNX model and its description."""
+        self.write(self.layout.onnx, weights)
+        self.write(self.layout.onnx_meta, "{}\n")
 
     def write_all(self) -> None:
         """Write everything but the exported student: two epochs, two teachers in each pool, every student run."""
-        self.write(artifacts.DATA_REPORT, json.dumps(DATA_REPORT))
-        self.write_csv(artifacts.SPLITS, "sample_id,split", [("a", "train"), ("b", "val"), ("c", "test")])
-        self.write_csv(artifacts.LABELS, "sample_id,given,published,flipped", [("b", "NV", "DF", 1)])
+        self.write(self.layout.data_report, json.dumps(DATA_REPORT))
+        self.write_csv(self.layout.splits, "sample_id,split", [("a", "train"), ("b", "val"), ("c", "test")])
+        self.write_csv(self.layout.labels, "sample_id,given,published,flipped", [("b", "NV", "DF", 1)])
         self.write("params.yaml", "task: multiclass\n")
-        self.write(artifacts.REPORT, "<html></html>")
-        self.write(artifacts.DATA_CARD, "<html>data</html>")
-        self.write(artifacts.TABLE, "table\n")
-        self.write("artifacts/report/figures/curves.png", "png")
+        self.write(self.layout.report, "<html></html>")
+        self.write(self.layout.data_card, "<html>data</html>")
+        self.write(self.layout.table, "table\n")
+        self.write(self.layout.figures / "curves.png", "png")
         self.write_students()
+        self.write(self.layout.summary, "{}\n")
+        self.write(self.layout.summary.with_name(".gitignore"), "/students.csv\n")
+        self.write(self.layout.splits.with_name(".unfinished.csv"), "sample_id\n")
         for run in RUNS:
-            self.write(artifacts.student_history(0, run), HISTORY)
+            self.write(self.layout.student_history(0, METHODS[run].pool, run), HISTORY)
         rows: list[tuple[object, ...]] = []
         for pool in POOLS:
             for name in ARCHITECTURES:
-                self.write(artifacts.teacher_history(0, pool, name), HISTORY)
+                self.write(self.layout.teacher_history(0, pool, name), HISTORY)
                 rows += [(0, pool, name, "test", "f1_macro", "", 0.4), (0, pool, name, "val", "f1_macro", "", 0.9)]
-        self.write_csv(artifacts.TEACHER_METRICS, "seed,pool,architecture,split,metric,class,value", rows)
+        self.write_csv(self.layout.teacher_metrics, "seed,pool,architecture,split,metric,class,value", rows)
 
 
 @pytest.fixture(scope="session")
@@ -145,8 +159,23 @@ def exported(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> Finished:
     return finished
 
 
+@pytest.fixture
+def layout(finished: Finished) -> Layout:
+    """The paths of the finished pipeline."""
+    return finished.layout
+
+
 @pytest.fixture(scope="session")
-def params() -> Params:
+def make_two(make_params: Callable[..., Params]) -> Callable[..., Params]:
+    """Return a function like `make_params`, for two teachers."""
+
+    def make(**sections: Any) -> Params:
+        return make_params(teachers={"architectures": list(ARCHITECTURES)}, **sections)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def params(make_two: Callable[..., Params]) -> Params:
     """The repository's parameters with two teachers."""
-    default = load(REPOSITORY / "params.yaml")
-    return default.model_copy(update={"teachers": default.teachers.model_copy(update={"architectures": ARCHITECTURES})})
+    return make_two()

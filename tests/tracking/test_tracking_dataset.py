@@ -11,7 +11,6 @@ from mlflow.data import get_source
 from mlflow.data.schema import TensorDatasetSchema
 
 from pipeline import tracking
-from pipeline.common import layout as artifacts
 from pipeline.common.errors import UserError
 from pipeline.tracking.dataset import dataset_input
 from pipeline.tracking.runs import read_state
@@ -33,13 +32,13 @@ def rows(database, table: str) -> int:
 
 
 def rewrite(finished, **changed: object) -> None:
-    report = json.loads((finished.root / artifacts.DATA_REPORT).read_text())
-    finished.write(artifacts.DATA_REPORT, json.dumps(report | changed))
+    report = json.loads((finished.layout.data_report).read_text())
+    finished.write(finished.layout.data_report, json.dumps(report | changed))
 
 
 def test_the_parent_and_every_child_name_the_data_once(client, finished, params):
-    tracking.mirror(params)
-    tracking.mirror(params)
+    tracking.mirror(params, finished.layout)
+    tracking.mirror(params, finished.layout)
     database = finished.root / "mlflow.db"
     assert (rows(database, "datasets"), rows(database, "inputs"), rows(database, "input_tags")) == (1, 13, 13)
     runs = all_runs(client)
@@ -50,8 +49,8 @@ def test_the_parent_and_every_child_name_the_data_once(client, finished, params)
         assert {tag.key: tag.value for tag in found.tags} == {"mlflow.data.context": "training"}
 
 
-def test_what_is_told_of_the_data(finished, params):
-    found = dataset_input(read_state(params, finished.root)).dataset
+def test_what_the_tracker_shows_of_the_data(finished, params):
+    found = dataset_input(read_state(params, finished.layout)).dataset
     assert json.loads(found.profile) == {
         "num_rows": 3,
         "num_groups": 2,
@@ -68,55 +67,54 @@ def test_what_is_told_of_the_data(finished, params):
 
 def test_several_findings_are_a_vector(finished, params):
     rewrite(finished, task="multilabel", channels=1)
-    schema = json.loads(dataset_input(read_state(params, finished.root)).dataset.schema)
+    schema = json.loads(dataset_input(read_state(params, finished.layout)).dataset.schema)
     targets = TensorDatasetSchema.from_dict(schema).targets
     assert [(spec.type.name, spec.shape) for spec in targets] == [("float32", (-1, 2))]
 
 
 def test_a_deleted_store_gets_it_back(client, finished, migrated, params, monkeypatch):
-    tracking.mirror(params)
+    tracking.mirror(params, finished.layout)
     again = finished.root / "again.db"
     shutil.copy(migrated, again)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{again}")
-    tracking.mirror(params)
+    tracking.mirror(params, finished.layout)
     assert (rows(again, "datasets"), rows(again, "inputs")) == (1, 13)
 
 
 def test_runs_without_one_are_given_theirs(client, finished, params):
-    tracking.mirror(params)
+    tracking.mirror(params, finished.layout)
     before = {run.info.run_id for run in all_runs(client)}
     with sqlite3.connect(finished.root / "mlflow.db") as connection:
         for table in ("input_tags", "inputs", "datasets"):
             connection.execute(f"delete from {table}")
-    tracking.mirror(params)
+    tracking.mirror(params, finished.layout)
     assert {run.info.run_id: len(run.inputs.dataset_inputs) for run in all_runs(client)} == dict.fromkeys(before, 1)
 
 
-def test_a_live_run_shows_it_from_its_start(client, params):
-    with tracking.live_run(params, tracking.student(params, 0, "baseline_4")):
+def test_a_live_run_shows_it_from_its_start(client, layout, params):
+    with tracking.live_run(params, layout, tracking.student(params, layout, 0, "baseline_4")):
         assert [len(run.inputs.dataset_inputs) for run in all_runs(client)] == [1, 1]
 
 
 def test_other_data_are_another_dataset_of_another_parent(client, finished, params):
     for digit in "de":
         rewrite(finished, sha256=digit * 64)
-        open_session(params, finished.root)
+        open_session(params, finished.layout)
     digests = [run.inputs.dataset_inputs[0].dataset.digest for run in all_runs(client)]
     assert sorted(digests) == ["d" * 16, "e" * 16]
 
 
 def test_a_report_of_older_code_is_named(finished, params):
-    finished.write(artifacts.DATA_REPORT, json.dumps({"sha256": "d" * 64, "classes": ["NV", "DF"]}))
-    with pytest.raises(UserError, match=r"report\.json: has no field task, counts.*run make repro again"):
-        tracking.mirror(params)
+    finished.write(finished.layout.data_report, json.dumps({"sha256": "d" * 64, "classes": ["NV", "DF"]}))
+    with pytest.raises(UserError, match=r"report\.json: has no field source, task, image_size, .*run make repro again"):
+        tracking.mirror(params, finished.layout)
 
 
-def test_a_changed_noise_matrix_is_another_state(finished, params):
-    noise = params.noise.model_copy(update={"kind": "matrix", "matrix": "matrix.csv"})
-    noisy = params.model_copy(update={"noise": noise})
+def test_a_changed_noise_matrix_is_another_state(finished, make_two):
+    noisy, params = (make_two(noise={"kind": kind, "matrix": "matrix.csv"}) for kind in ("matrix", "pair"))
     keys = []
     for text in (",NV,DF\nNV,0,1\nDF,1,0\n", ",NV,DF\nNV,1,0\nDF,1,0\n"):
         finished.write("matrix.csv", text)
-        keys.append((read_state(noisy, finished.root).key, read_state(params, finished.root).key))
+        keys.append((read_state(noisy, finished.layout).key, read_state(params, finished.layout).key))
     assert keys[0][0] != keys[1][0]
     assert keys[0][1] == keys[1][1], "a matrix that is not in use does not matter"

@@ -10,8 +10,9 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline import tracking
-from pipeline.common import layout as artifacts
 from pipeline.common.errors import UserError
+from pipeline.common.layout import Layout
+from pipeline.distillation.methods import METHODS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 EPOCHS = {1: {"train/loss": 1.5, "val/f1_macro": 0.25}, 2: {"train/loss": float("nan"), "val/f1_macro": 0.375}}
@@ -29,16 +30,16 @@ def curve(run, key: str) -> list[tuple[int, float]]:
     return sorted((metric.step, metric.value) for metric in history)
 
 
-def train(params, epochs=(1, 2), method="baseline_4"):
+def train(params, layout: Layout, epochs=(1, 2), method="baseline_4"):
     """Log a student as its stage does."""
-    with tracking.live_run(params, tracking.student(params, 0, method)) as run:
+    with tracking.live_run(params, layout, tracking.student(params, layout, 0, method)) as run:
         for epoch in epochs:
             run.log_epoch(epoch, EPOCHS[epoch])
-        run.finish(artifacts.student_history(0, method))
+        run.finish(layout.student_history(0, METHODS[method].pool, method))
 
 
-def test_a_live_run_holds_curves_parameters_and_what_it_is(finished, params):
-    train(params)
+def test_a_live_run_holds_curves_parameters_and_what_it_is(layout, params):
+    train(params, layout)
     child, parent = runs()
     assert child.info.run_name == "baseline_4"
     assert child.info.status == "FINISHED"
@@ -56,31 +57,29 @@ def test_a_live_run_holds_curves_parameters_and_what_it_is(finished, params):
     assert parent.info.run_name == "noise symmetric 0.3, overlap 0.4, tau 0.5, alpha 0.9"
 
 
-def test_several_seeds_stand_in_the_run_names(params):
-    both = params.model_copy(update={"seeds": (0, 1)})
-    assert tracking.student(both, 1, "baseline_5").title == "baseline_5 seed 1"
-    assert tracking.student(both, 1, "baseline_5").name == "baseline_5/seed1"
-    assert tracking.teacher(both, 1, "subset", "resnet18").title == "teacher subset resnet18 seed 1"
-    assert tracking.teacher(both, 1, "subset", "resnet18").name == "teacher/subset/resnet18/seed1"
+def test_several_seeds_stand_in_the_run_names(make_params, tmp_path):
+    both, layout = make_params(seeds=[0, 1]), Layout(tmp_path)
+    assert tracking.student(both, layout, 1, "baseline_5").title == "baseline_5 seed 1"
+    assert tracking.student(both, layout, 1, "baseline_5").name == "baseline_5/seed1"
+    assert tracking.teacher(both, layout, 1, "subset", "resnet18").title == "teacher subset resnet18 seed 1"
+    assert tracking.teacher(both, layout, 1, "subset", "resnet18").name == "teacher/subset/resnet18/seed1"
 
 
 @pytest.mark.parametrize(("error", "status"), [(ValueError, "FAILED"), (KeyboardInterrupt, "KILLED")])
-def test_an_error_ends_the_run_and_its_parent_with_it(finished, params, error, status):
-    with pytest.raises(error), tracking.live_run(params, tracking.student(params, 0, "baseline_1")):
+def test_an_error_ends_the_run_and_its_parent_with_it(layout, params, error, status):
+    with pytest.raises(error), tracking.live_run(params, layout, tracking.student(params, layout, 0, "baseline_1")):
         raise error
     assert [run.info.status for run in runs()] == [status, status]
 
 
-def test_a_killed_process_is_continued_without_repeating_points(finished, params):
+def test_a_killed_process_is_continued_without_repeating_points(layout, params):
     code = f"""
-        import os, sys
+        import os
         from pipeline import tracking
-        from pipeline.params.file import load
-        from pathlib import Path
-        params = load(Path({str(REPOSITORY / "params.yaml")!r}))
-        teachers = params.teachers.model_copy(update={{"architectures": ("resnet18", "densenet121")}})
-        params = params.model_copy(update={{"teachers": teachers}})
-        with tracking.live_run(params, tracking.student(params, 0, "baseline_4")) as run:
+        from pipeline.common.layout import Layout
+        from pipeline.params.tree import Params
+        params, layout = Params.model_validate_json({params.model_dump_json()!r}), Layout()
+        with tracking.live_run(params, layout, tracking.student(params, layout, 0, "baseline_4")) as run:
             run.log_epoch(1, {{"train/loss": 1.5, "val/f1_macro": 0.25}})
             os.kill(os.getpid(), 9)
     """
@@ -89,7 +88,7 @@ def test_a_killed_process_is_continued_without_repeating_points(finished, params
     assert killed.returncode == -9
     (before,) = runs("baseline_4/seed0")
     assert before.info.status == "RUNNING"
-    train(params)
+    train(params, layout)
     (after,) = runs("baseline_4/seed0")
     assert after.info.run_id == before.info.run_id
     assert after.info.status == "FINISHED"
@@ -98,67 +97,61 @@ def test_a_killed_process_is_continued_without_repeating_points(finished, params
     assert len(runs()) == 2
 
 
-def test_a_finished_run_is_replaced_when_it_is_trained_anew(finished, params):
-    train(params)
+def test_a_finished_run_is_replaced_when_it_is_trained_again(layout, params):
+    train(params, layout)
     (first,) = runs("baseline_4/seed0")
-    train(params)
+    train(params, layout)
     (second,) = runs("baseline_4/seed0")
     assert second.info.run_id != first.info.run_id
 
 
-def test_a_run_that_differs_from_its_history_is_not_declared_its_content(finished, params):
-    train(params, epochs=(1,))
+def test_a_run_that_differs_from_its_history_is_not_declared_its_content(layout, params):
+    train(params, layout, epochs=(1,))
     (run,) = runs("baseline_4/seed0")
     assert "roskd.content" not in run.data.tags
 
 
-def test_a_tracker_that_fails_later_costs_a_warning_and_no_training(finished, params, monkeypatch, caplog):
+def test_a_tracker_that_fails_later_costs_a_warning_and_no_training(layout, params, monkeypatch, caplog):
     def refuse(*args, **kwargs):
         raise OSError("disk full")
 
-    with tracking.live_run(params, tracking.student(params, 0, "baseline_4")) as run:
+    with tracking.live_run(params, layout, tracking.student(params, layout, 0, "baseline_4")) as run:
         run.log_epoch(1, EPOCHS[1])
         monkeypatch.setattr(MlflowClient, "log_batch", refuse)
         run.log_epoch(2, EPOCHS[2])
-        run.finish(artifacts.student_history(0, "baseline_4"))
+        run.finish(layout.student_history(0, "subset", "baseline_4"))
     assert [record.getMessage().partition("\n")[0] for record in caplog.records] == ["tracking stopped: disk full"]
 
 
-def test_another_temperature_is_another_parent_and_the_old_one_stays(finished, params):
-    distillation = params.distillation.model_copy(update={"tau": 4.0})
-    train(params)
+def test_another_temperature_is_another_parent_and_the_old_one_stays(layout, make_two, params):
+    train(params, layout)
     before = {run.info.run_id for run in runs()}
-    train(params.model_copy(update={"distillation": distillation}))
+    train(make_two(distillation={"tau": 4.0}), layout)
     assert len(before) == 2
     assert len(runs()) == 4
     assert before < {run.info.run_id for run in runs()}
 
 
-def test_the_device_and_the_place_of_the_data_do_not_make_another_parent(finished, params):
-    train(params)
-    moved = params.model_copy(
-        update={
-            "training": params.training.model_copy(update={"device": "cpu"}),
-            "data": params.data.model_copy(update={"path": "/elsewhere"}),
-        }
-    )
-    train(moved, method="baseline_1")
+def test_the_device_and_the_place_of_the_data_do_not_make_another_parent(layout, make_two, params):
+    train(params, layout)
+    moved = make_two(machine={"device": "cpu"}, data={"path": "/elsewhere"})
+    train(moved, layout, method="baseline_1")
     assert len([run for run in runs() if run.data.tags["roskd.kind"] == "pipeline"]) == 1
 
 
-def test_corrected_labels_make_another_parent(finished, params):
-    train(params)
+def test_corrected_labels_make_another_parent(finished, layout, params):
+    train(params, layout)
     finished.write("corrections.csv", "sample_id,label\na,DF\n")
-    train(params)
+    train(params, layout)
     assert len([run for run in runs() if run.data.tags["roskd.kind"] == "pipeline"]) == 2
 
 
-def test_the_run_of_mlflow_run_becomes_the_parent(finished, params, monkeypatch):
+def test_the_run_of_mlflow_run_becomes_the_parent(layout, params, monkeypatch):
     client = MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
     outer = client.create_run(client.create_experiment("elsewhere")).info.run_id
     client.log_param(outer, "task", "multiclass")
     monkeypatch.setenv("MLFLOW_RUN_ID", outer)
-    train(params)
+    train(params, layout)
     child, parent = runs(experiment="elsewhere")
     assert parent.info.run_id == outer
     assert parent.data.tags["roskd.kind"] == "pipeline"
@@ -168,48 +161,50 @@ def test_the_run_of_mlflow_run_becomes_the_parent(finished, params, monkeypatch)
     assert client.get_experiment_by_name("roskd-phantom") is None
 
 
-def test_a_named_experiment_is_used(finished, params):
-    train(params.model_copy(update={"tracking": params.tracking.model_copy(update={"experiment": "mine"})}))
+def test_a_named_experiment_is_used(layout, make_two):
+    train(make_two(tracking={"experiment": "mine"}), layout)
     assert len(runs(experiment="mine")) == 2
 
 
 @pytest.mark.parametrize("how", ["enabled", "active"])
-def test_switched_off_it_imports_no_mlflow(finished, how):
+def test_switched_off_it_imports_no_mlflow(finished, make_params, how):
+    used = make_params(tracking={"enabled": how != "enabled"})
     code = f"""
         import sys
         from pathlib import Path
         from pipeline import tracking
-        from pipeline.params.file import load
-        params = load(Path({str(REPOSITORY / "params.yaml")!r}))
-        off = params.model_copy(update={{"tracking": params.tracking.model_copy(update={{"enabled": False}})}})
-        used = off if {how!r} == "enabled" else params
-        with tracking.live_run(used, tracking.student(used, 0, "baseline_1"), active={how!r} == "enabled") as run:
+        from pipeline.common.layout import Layout
+        from pipeline.params.tree import Params
+        used, layout = Params.model_validate_json({used.model_dump_json()!r}), Layout()
+        child = tracking.student(used, layout, 0, "baseline_1")
+        with tracking.live_run(used, layout, child, active={how == "enabled"}) as run:
             run.log_epoch(1, {{"val/f1_macro": 0.5}})
             run.finish(Path("missing.csv"))
-        if {how!r} == "enabled":
-            print(tracking.mirror(used))
+        if {how == "enabled"}:
+            print(tracking.mirror(used, layout))
+            print(tracking.register(used, layout))
         print("mlflow" in sys.modules)
     """
-    told = subprocess.run(
+    printed = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
         env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
         check=True,
         capture_output=True,
         text=True,
     ).stdout
-    assert told.splitlines()[-1] == "False"
+    assert printed.splitlines()[-1] == "False"
 
 
-def test_unprepared_data_is_a_plain_message(finished, params):
-    artifacts.DATA_REPORT.unlink()
+def test_unprepared_data_is_a_plain_message(layout, params):
+    layout.data_report.unlink()
     with pytest.raises(UserError, match=r"report\.json: no such file; prepare the data first"):
-        train(params)
+        train(params, layout)
 
 
-def test_artefacts_lie_beside_the_database_wherever_it_is(finished, params, monkeypatch):
+def test_artefacts_are_kept_beside_the_database_wherever_it_is(finished, layout, params, monkeypatch):
     (finished.root / "else where").mkdir()
     (finished.root / "mlflow.db").rename(finished.root / "else where/mlflow.db")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{finished.root / 'else where/mlflow.db'}")
-    train(params)
+    train(params, layout)
     (run,) = runs("baseline_4/seed0")
     assert run.info.artifact_uri.startswith(str(finished.root / "else where/mlruns/roskd-phantom"))

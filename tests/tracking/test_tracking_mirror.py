@@ -10,8 +10,9 @@ import pytest
 from mlflow import MlflowClient
 
 from pipeline import tracking
-from pipeline.common import layout as artifacts
 from pipeline.common.errors import UserError
+from pipeline.common.layout import Layout
+from pipeline.distillation.methods import METHODS
 
 STUDENTS = ["baseline_1", "baseline_2", "baseline_3", "baseline_3_same", "baseline_4", "baseline_5", "roskd_unseen"]
 NAMES = {
@@ -20,13 +21,16 @@ NAMES = {
 }
 
 
+SPLIT_FILES = ["splits.csv", "labels.csv"]
+
+
 @pytest.fixture
 def client(finished) -> MlflowClient:
     return MlflowClient(os.environ["MLFLOW_TRACKING_URI"])
 
 
 def children(client: MlflowClient) -> dict:
-    """The active child runs by name; fails where one stands twice."""
+    """The active child runs by name; fails where one is there twice."""
     experiment = client.get_experiment_by_name("roskd-phantom").experiment_id
     found = [run for run in client.search_runs([experiment]) if "roskd.name" in run.data.tags]
     named = {run.data.tags["roskd.name"]: run for run in found}
@@ -46,15 +50,15 @@ def counts(summary: tracking.Summary) -> tuple[int, ...]:
     return summary.live, summary.reused, summary.made, summary.updated, summary.unchanged
 
 
-def train(params, method="baseline_4", first=0.25):
-    with tracking.live_run(params, tracking.student(params, 0, method)) as run:
+def train(params, layout: Layout, method="baseline_4", first=0.25):
+    with tracking.live_run(params, layout, tracking.student(params, layout, 0, method)) as run:
         run.log_epoch(1, {"train/loss": 1.5, "val/f1_macro": first})
         run.log_epoch(2, {"val/f1_macro": 0.375})
-        run.finish(artifacts.student_history(0, method))
+        run.finish(layout.student_history(0, METHODS[method].pool, method))
 
 
-def test_it_makes_every_run_from_the_files(client, params):
-    assert counts(tracking.mirror(params)) == (0, 12, 12, 0, 0)
+def test_it_makes_every_run_from_the_files(client, layout, params):
+    assert counts(tracking.mirror(params, layout)) == (0, 12, 12, 0, 0)
     made = children(client)
     assert set(made) == NAMES
     assert {run.info.status for run in made.values()} == {"FINISHED"}
@@ -72,8 +76,8 @@ def test_it_makes_every_run_from_the_files(client, params):
     assert (teacher.params["pool"], teacher.params["architecture"]) == ("subset", "resnet18")
 
 
-def test_roskd_shows_its_runs_curve_and_its_own_figures(client, params):
-    tracking.mirror(params)
+def test_roskd_shows_its_runs_curve_and_its_own_figures(client, layout, params):
+    tracking.mirror(params, layout)
     roskd = children(client)["roskd/seed0"]
     assert roskd.data.metrics == {"val/f1_macro": 0.859375, "test/f1_macro": 0.609375, "test/auroc/NV": 0.75}
     assert curve(client, roskd, "val/f1_macro") == [(1, 0.25), (2, 0.375), (3, 0.859375)]
@@ -81,18 +85,18 @@ def test_roskd_shows_its_runs_curve_and_its_own_figures(client, params):
     assert roskd.data.params["checkpoint"] == "smoothed"
 
 
-def test_multilabel_f1_ends_the_curve_at_the_threshold_of_the_curve(client, finished, params):
+def test_multilabel_f1_ends_the_curve_at_the_threshold_of_the_curve(client, finished, layout, params):
     rows = [
         (0, "roskd", "smoothed", "val", "f1_macro_at_0.5", "", 0.5),
         (0, "roskd", "smoothed", "val", "f1_macro", "", 0.75),
     ]
-    finished.write_csv(artifacts.STUDENT_METRICS, "seed,method,checkpoint,split,metric,class,value", rows)
-    tracking.mirror(params)
+    finished.write_csv(layout.student_metrics, "seed,method,checkpoint,split,metric,class,value", rows)
+    tracking.mirror(params, layout)
     assert children(client)["roskd/seed0"].data.metrics == {"val/f1_macro": 0.5}
 
 
-def test_the_parent_sums_up_and_holds_the_files(client, params):
-    tracking.mirror(params)
+def test_the_parent_sums_up_and_holds_the_files(client, layout, params):
+    tracking.mirror(params, layout)
     parent = parent_of(client)
     assert parent.info.status == "FINISHED"
     assert parent.data.metrics == {
@@ -116,55 +120,57 @@ def test_the_parent_sums_up_and_holds_the_files(client, params):
         "report/table.txt",
         "report/figures",
     }
-    assert (len(client.list_artifacts(parent.info.run_id, "splits"))) == 2
+    for folder, names in {"metrics": ["students.csv", "summary.json", "teachers.csv"], "splits": SPLIT_FILES}.items():
+        found = {file.path for file in client.list_artifacts(parent.info.run_id, folder)}
+        assert found == {f"{folder}/{name}" for name in names}, "no hidden file"
 
 
-def test_a_second_call_changes_nothing_and_is_quick(client, params):
-    tracking.mirror(params)
+def test_a_second_call_changes_nothing_and_is_quick(client, layout, params):
+    tracking.mirror(params, layout)
     before = {name: run.info.run_id for name, run in children(client).items()}
     start = time.perf_counter()
-    assert counts(tracking.mirror(params)) == (0, 12, 0, 0, 12)
+    assert counts(tracking.mirror(params, layout)) == (0, 12, 0, 0, 12)
     assert time.perf_counter() - start < 5
     assert {name: run.info.run_id for name, run in children(client).items()} == before
 
 
-def test_a_deleted_store_is_restored(client, finished, migrated, params):
-    tracking.mirror(params)
+def test_a_deleted_store_is_restored(client, finished, layout, migrated, params):
+    tracking.mirror(params, layout)
     before = {name: run.data.metrics for name, run in children(client).items()}
     database = finished.root / "again.db"
     shutil.copy(migrated, database)
     os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{database}"  # the fixture puts it back
-    tracking.mirror(params)
+    tracking.mirror(params, layout)
     restored = children(MlflowClient(f"sqlite:///{database}"))
     assert {name: run.data.metrics for name, run in restored.items()} == before
 
 
-def test_a_live_run_is_kept_and_evaluated(client, params):
-    train(params)
+def test_a_live_run_is_kept_and_evaluated(client, layout, params):
+    train(params, layout)
     live = children(client)["baseline_4/seed0"]
-    assert counts(tracking.mirror(params)) == (1, 11, 11, 1, 0)
+    assert counts(tracking.mirror(params, layout)) == (1, 11, 11, 1, 0)
     kept = children(client)["baseline_4/seed0"]
     assert kept.info.run_id == live.info.run_id
     assert "reused" not in kept.data.tags
     assert kept.data.metrics["test/f1_macro"] == 0.5625
 
 
-def test_a_changed_evaluation_updates_its_run_alone(client, finished, params):
-    tracking.mirror(params)
+def test_a_changed_evaluation_updates_its_run_alone(client, finished, layout, params):
+    tracking.mirror(params, layout)
     before = children(client)
     finished.write_students(baseline_3=0.875)
-    assert counts(tracking.mirror(params)) == (0, 12, 0, 1, 11)
+    assert counts(tracking.mirror(params, layout)) == (0, 12, 0, 1, 11)
     after = children(client)
     assert after["baseline_3/seed0"].data.metrics["test/f1_macro"] == 0.875
     assert {name: run.info.run_id for name, run in before.items()} == {n: run.info.run_id for n, run in after.items()}
     assert parent_of(client).data.metrics["methods/f1_macro/baseline_3"] == 0.875
 
 
-def test_a_metric_that_is_gone_makes_its_run_anew(client, finished, params):
-    tracking.mirror(params)
+def test_a_metric_that_is_gone_makes_its_run_again(client, finished, layout, params):
+    tracking.mirror(params, layout)
     rows = [(0, "baseline_1", "last", "test", "f1_macro", "", 0.5)]
-    finished.write_csv(artifacts.STUDENT_METRICS, "seed,method,checkpoint,split,metric,class,value", rows)
-    tracking.mirror(params)
+    finished.write_csv(layout.student_metrics, "seed,method,checkpoint,split,metric,class,value", rows)
+    tracking.mirror(params, layout)
     assert children(client)["baseline_1/seed0"].data.metrics == {
         "train/loss": 1.5,
         "val/f1_macro": 0.375,
@@ -172,23 +178,23 @@ def test_a_metric_that_is_gone_makes_its_run_anew(client, finished, params):
     }
 
 
-def test_a_changed_history_makes_its_run_anew(client, finished, params):
-    tracking.mirror(params)
+def test_a_changed_history_makes_its_run_again(client, finished, layout, params):
+    tracking.mirror(params, layout)
     before = children(client)
-    finished.write(artifacts.student_history(0, "baseline_1"), "epoch,split,metric,value\n1,val,f1_macro,0.125\n")
-    assert counts(tracking.mirror(params)) == (0, 12, 1, 0, 11)
+    finished.write(layout.student_history(0, None, "baseline_1"), "epoch,split,metric,value\n1,val,f1_macro,0.125\n")
+    assert counts(tracking.mirror(params, layout)) == (0, 12, 1, 0, 11)
     after = children(client)
     assert {name for name in NAMES if before[name].info.run_id != after[name].info.run_id} == {"baseline_1/seed0"}
     assert curve(client, after["baseline_1/seed0"], "val/f1_macro") == [(1, 0.125)]
 
 
-def test_a_stale_live_run_is_replaced_and_none_is_left_running(client, params):
-    train(params, method="baseline_1", first=0.0625)
-    train(params)
+def test_a_stale_live_run_is_replaced_and_none_is_left_running(client, layout, params):
+    train(params, layout, method="baseline_1", first=0.0625)
+    train(params, layout)
     stray = children(client)["baseline_4/seed0"]
     client.set_tag(stray.info.run_id, "roskd.name", "a method of older code")
     client.update_run(stray.info.run_id, status="RUNNING")
-    tracking.mirror(params)
+    tracking.mirror(params, layout)
     after = children(client)
     assert set(after) == {*NAMES, "a method of older code"}
     assert after["a method of older code"].info.status == "KILLED"
@@ -196,17 +202,38 @@ def test_a_stale_live_run_is_replaced_and_none_is_left_running(client, params):
     assert curve(client, after["baseline_1/seed0"], "val/f1_macro") == [(1, 0.25), (2, 0.375)]
 
 
-def test_the_parent_of_mlflow_run_is_left_for_it_to_end(client, params, monkeypatch):
+def test_the_parent_of_mlflow_run_is_left_for_it_to_end(client, layout, params, monkeypatch):
     outer = client.create_run(client.create_experiment("roskd-phantom")).info.run_id
     monkeypatch.setenv("MLFLOW_RUN_ID", outer)
-    tracking.mirror(params)
+    tracking.mirror(params, layout)
     assert set(children(client)) == NAMES
     assert parent_of(client).info.run_id == outer
     assert parent_of(client).info.status == "RUNNING"
 
 
-def test_a_missing_history_is_a_plain_message_and_changes_nothing(client, params):
-    artifacts.student_history(0, "baseline_5").unlink()
+def test_a_missing_history_is_a_plain_message_and_changes_nothing(client, layout, params):
+    layout.student_history(0, "subset", "baseline_5").unlink()
     with pytest.raises(UserError, match=r"baseline_5/history\.csv: no such file; run make repro"):
-        tracking.mirror(params)
+        tracking.mirror(params, layout)
     assert client.get_experiment_by_name("roskd-phantom") is None
+
+
+def test_teachers_and_students_that_no_chosen_method_needs_are_not_expected(client, layout, make_two):
+    chosen = make_two(methods=["baseline_2", "roskd"])
+    for path in (layout.student_history(0, None, "baseline_1"), layout.teacher_history(0, "full", "resnet18")):
+        path.unlink()
+    assert counts(tracking.mirror(chosen, layout)) == (0, 6, 6, 0, 0)
+    made = children(client)
+    teachers = {"teacher/full/densenet121", "teacher/subset/resnet18", "teacher/subset/densenet121"}
+    students = {"baseline_2", "baseline_5", "roskd"}  # Baseline V's run is the one that RoS-KD smooths
+    assert set(made) == {f"{name}/seed0" for name in teachers | students}
+    shown = [made[f"{method}/seed0"].info.run_id for method in ("baseline_2", "roskd")]
+    assert re.findall("[0-9a-f]{32}", unquote(parent_of(client).data.tags["mlflow.note.content"])) == shown
+
+
+def test_figures_of_a_method_of_older_code_are_passed_over(client, finished, layout, params):
+    rows = [(0, name, "last", "test", "f1_macro", "", 0.5) for name in ("baseline_6", "baseline_1")]
+    finished.write_csv(layout.student_metrics, "seed,method,checkpoint,split,metric,class,value", rows)
+    tracking.mirror(params, layout)
+    assert set(children(client)) == NAMES
+    assert parent_of(client).data.metrics == {"methods/f1_macro/baseline_1": 0.5}

@@ -1,6 +1,5 @@
-"""training.compile: the same training with compiled networks, and a failure told in words."""
+"""machine.compile: the same training with compiled networks, and a failure told in words."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -9,16 +8,12 @@ from torch import nn
 
 from pipeline.common.errors import UserError
 from pipeline.training.compiling import compile_model
-from pipeline.training.loop import Fitted, Plan, fit, seeded_model
+from pipeline.training.loop import Fitted, Schedule, fit, seeded_model
 from pipeline.training.resume import ResumeFile
-from tests.training.tiny import CPU, objective, plan, small_network, training_set
+from tests.training.tiny import CPU, objective, schedule, small_network, training_set
 
 
-def compiled(settled: Plan) -> Plan:
-    return replace(settled, params=settled.params.model_copy(update={"compile": True}))
-
-
-def run(tmp_path: Path, settled: Plan, kind: str, dropout: float = 0.0) -> Fitted:
+def run(tmp_path: Path, settled: Schedule, kind: str, dropout: float = 0.0) -> Fitted:
     model = seeded_model(lambda: small_network(dropout), 0, "student")
     return fit(model, training_set(), objective(tmp_path, kind), settled, CPU, ResumeFile(tmp_path / "r.pt"))
 
@@ -26,9 +21,9 @@ def run(tmp_path: Path, settled: Plan, kind: str, dropout: float = 0.0) -> Fitte
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["supervised", "reinforced"])
 def test_a_compiled_network_learns_the_same_and_keeps_the_names_of_its_weights(tmp_path, kind):
-    plain = run(tmp_path, plan(epochs=2), kind)
+    plain = run(tmp_path, schedule(epochs=2), kind)
     (tmp_path / "r.pt").unlink()
-    fitted = run(tmp_path, compiled(plan(epochs=2)), kind)
+    fitted = run(tmp_path, schedule(epochs=2, compile=True), kind)
     for expected, got in ((plain.last, fitted.last), (plain.smoothed, fitted.smoothed)):
         assert expected is not None
         assert got is not None
@@ -45,11 +40,11 @@ def test_a_killed_compiled_run_ends_like_an_unbroken_one(tmp_path):
         if epoch == 1:
             raise KilledError
 
-    whole = run(tmp_path, compiled(plan(epochs=2)), "supervised", dropout=0.1)
+    whole = run(tmp_path, schedule(epochs=2, compile=True), "supervised", dropout=0.1)
     (tmp_path / "r.pt").unlink()
     with pytest.raises(KilledError):
-        run(tmp_path, compiled(plan(epochs=2, on_epoch=kill)), "supervised", dropout=0.1)
-    resumed = run(tmp_path, compiled(plan(epochs=2)), "supervised", dropout=0.1)
+        run(tmp_path, schedule(epochs=2, on_epoch=kill, compile=True), "supervised", dropout=0.1)
+    resumed = run(tmp_path, schedule(epochs=2, compile=True), "supervised", dropout=0.1)
     assert all(torch.equal(whole.last[name], resumed.last[name]) for name in whole.last)
 
 
@@ -59,8 +54,8 @@ def test_a_failed_compilation_is_told_with_the_way_out(tmp_path, monkeypatch):
 
     compile_really = nn.Module.compile
     monkeypatch.setattr(nn.Module, "compile", lambda model, **how: compile_really(model, backend=broken, **how))
-    with pytest.raises(UserError, match=r"training\.compile is true, but .*no C\+\+ compiler.* set training\.compile"):
-        run(tmp_path, compiled(plan(epochs=1)), "supervised")
+    with pytest.raises(UserError, match=r"machine\.compile is true, but .*no C\+\+ compiler.* set machine\.compile"):
+        run(tmp_path, schedule(epochs=1, compile=True), "supervised")
 
 
 def test_only_a_network_that_is_to_be_compiled_is(monkeypatch):

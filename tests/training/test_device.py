@@ -22,7 +22,7 @@ def fresh_settings():
 
 def test_a_gpu_that_is_not_there_is_told(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(UserError, match=r"training\.device is cuda, but torch sees no CUDA device; set it to auto"):
+    with pytest.raises(UserError, match=r"machine\.device is cuda, but torch sees no CUDA device; set it to auto"):
         pick_device("cuda")
     assert pick_device("auto") == torch.device("cpu")
 
@@ -41,7 +41,7 @@ def test_a_gpu_may_use_tf32_and_tunes_its_convolutions_and_a_cpu_is_left_alone(m
     assert (torch.backends.cudnn.benchmark, torch.get_float32_matmul_precision()) == (True, "high")
     assert pick_device("auto", local_rank=1) == torch.device("cuda", 1)
     assert taken == [0, 1]
-    with pytest.raises(UserError, match=r"training\.processes asks for 3 or more processes.* has 2 GPUs"):
+    with pytest.raises(UserError, match=r"machine\.processes asks for 3 or more processes.* has 2 GPUs"):
         pick_device("cuda", local_rank=2)
 
 

@@ -13,11 +13,10 @@ from models.inference import PlainImages, predict
 from pipeline.common.errors import UserError
 from pipeline.distillation.losses import Balance
 from pipeline.distillation.objective import Batch, Supervised, untracked_statistics
-from pipeline.recipes.resume_folder import ResumeFolder
 from pipeline.training.feed import PrefetchedImages, ResidentImages
 from pipeline.training.loop import fit, seeded_model
 from pipeline.training.resume import ResumeFile
-from tests.training.tiny import CPU, C, N, objective, plan, same, small_network, trained, training_set
+from tests.training.tiny import CPU, C, N, objective, same, schedule, small_network, trained, training_set
 
 
 def test_it_learns_and_says_so_in_its_history(tmp_path):
@@ -41,7 +40,7 @@ def test_a_batch_can_be_learnt_by_heart(tmp_path):
     wide = seeded_model(
         lambda: Classifier(nn.Sequential(nn.Flatten(), nn.Linear(432, 256), nn.ReLU()), nn.Linear(256, C)), 0, "wide"
     )
-    steady = plan(epochs=200)
+    steady = schedule(epochs=200)
     steady = replace(steady, params=steady.params.model_copy(update={"lr": 0.02}))
     fitted = fit(wide, data, Supervised("multiclass", Balance()), steady, CPU, ResumeFile(tmp_path / "r.pt"))
     wide.load_state_dict(fitted.last)
@@ -51,7 +50,7 @@ def test_a_batch_can_be_learnt_by_heart(tmp_path):
 @pytest.mark.parametrize("precision", ["float32", "auto"])
 @pytest.mark.parametrize("kind", ["supervised", "stochastic", "reinforced"])
 def test_the_same_seed_gives_the_same_weights_and_a_killed_run_ends_like_an_unbroken_one(tmp_path, kind, precision):
-    settled = {"params": plan().params.model_copy(update={"precision": precision})}
+    settled = {"params": schedule().params.model_copy(update={"precision": precision})}
     whole = trained(tmp_path, kind, tmp_path / "whole.pt", **settled)
     assert same(whole, trained(tmp_path, kind, tmp_path / "again.pt", **settled))
 
@@ -80,7 +79,7 @@ def test_a_broken_loss_stops_with_step_samples_and_learning_rate(tmp_path):
 
     model = seeded_model(small_network, 0, "student")
     with pytest.raises(UserError, match=r"nan in epoch 1, step 3, at learning rate 0.05.*image_\d+") as error:
-        fit(model, training_set(), Broken("multiclass", Balance()), plan(), CPU, ResumeFile(tmp_path / "r.pt"))
+        fit(model, training_set(), Broken("multiclass", Balance()), schedule(), CPU, ResumeFile(tmp_path / "r.pt"))
     assert str(error.value).count("image_") == 9  # 45 samples in five batches
 
 
@@ -97,7 +96,7 @@ def test_selected_is_the_best_validation_epoch_and_smoothed_the_mean_after_the_w
         model,
         training_set(),
         Supervised("multiclass", Balance()),
-        plan(epochs=4, validate=validate, smoothing_warmup=0.25),
+        schedule(epochs=4, validate=validate, smoothing_warmup=0.25),
         CPU,
         ResumeFile(tmp_path / "r.pt"),
     )
@@ -118,21 +117,10 @@ def test_every_sample_is_seen_once_an_epoch_and_no_batch_has_one_sample(tmp_path
             return super().loss(batch, features, logits)
 
     model = seeded_model(small_network, 0, "student")
-    fit(model, training_set(), Spy("multiclass", Balance()), plan(epochs=2), CPU, ResumeFile(tmp_path / "r.pt"))
+    fit(model, training_set(), Spy("multiclass", Balance()), schedule(epochs=2), CPU, ResumeFile(tmp_path / "r.pt"))
     assert [len(positions) for positions in seen] == [9] * 10
     assert sorted(np.concatenate(seen[:5])) == list(range(N))
     assert (np.concatenate(seen[:5]) != np.concatenate(seen[5:])).any()
-
-
-def test_a_resume_folder_of_other_parameters_is_not_used(tmp_path):
-    first = ResumeFolder("student-0", {"tau": 0.5}, tmp_path)
-    (first.path / "training.pt").write_text("half")
-    assert (ResumeFolder("student-0", {"tau": 0.5}, tmp_path).path / "training.pt").exists()
-    other = ResumeFolder("student-0", {"tau": 1.0}, tmp_path)
-    assert list(other.path.iterdir()) == []
-    assert not first.path.exists()
-    other.remove()
-    assert not other.path.exists()
 
 
 def test_models_of_one_name_start_alike_and_the_global_random_state_is_left_alone():
@@ -154,7 +142,7 @@ def test_it_does_not_matter_how_the_images_are_read(tmp_path, reader):
     images = reader(data.images, data.rows, CPU) if reader is ResidentImages else reader(data.images, CPU)
     model = seeded_model(small_network, 0, "student")
     loss = objective(tmp_path, "stochastic")
-    fitted = fit(model, replace(data, images=images), loss, plan(epochs=2), CPU, ResumeFile(tmp_path / "r.pt"))
+    fitted = fit(model, replace(data, images=images), loss, schedule(epochs=2), CPU, ResumeFile(tmp_path / "r.pt"))
     assert same(expected, fitted)
 
 
@@ -168,7 +156,7 @@ def test_a_training_that_fails_leaves_no_reading_thread(tmp_path):
     data = replace(data, images=PrefetchedImages(np.asarray(data.images), CPU))
     model = seeded_model(small_network, 0, "student")
     with pytest.raises(ZeroDivisionError):
-        fit(model, data, Broken("multiclass", Balance()), plan(), CPU, ResumeFile(tmp_path / "r.pt"))
+        fit(model, data, Broken("multiclass", Balance()), schedule(), CPU, ResumeFile(tmp_path / "r.pt"))
     assert not any(thread.name.startswith("prefetch") for thread in threading.enumerate())
 
 
@@ -179,7 +167,7 @@ def test_a_full_gpu_is_told_with_the_way_out(tmp_path):
 
     model = seeded_model(small_network, 0, "student")
     with pytest.raises(UserError, match=r"batch_size 11 \(CUDA out of memory.*2\.00 GiB\)\. Lower training"):
-        fit(model, training_set(), Full("multiclass", Balance()), plan(), CPU, ResumeFile(tmp_path / "r.pt"))
+        fit(model, training_set(), Full("multiclass", Balance()), schedule(), CPU, ResumeFile(tmp_path / "r.pt"))
 
 
 def test_a_second_pass_normalises_by_the_batch_and_leaves_the_statistics_alone():

@@ -12,9 +12,9 @@ from models.inference import Images, PlainImages, predict
 from pipeline.training import loop
 from pipeline.training.device import pick_device
 from pipeline.training.feed import PrefetchedImages, ResidentImages
-from pipeline.training.loop import Fitted, Plan, fit, seeded_model
+from pipeline.training.loop import Fitted, Schedule, fit, seeded_model
 from pipeline.training.resume import ResumeFile
-from tests.training.tiny import CPU, objective, plan, small_network, training_set
+from tests.training.tiny import CPU, objective, schedule, small_network, training_set
 
 pytestmark = [
     pytest.mark.gpu,
@@ -40,21 +40,21 @@ def network() -> Classifier:
     return small_network(dropout=0.0).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
-def plan_on(images: Images, device: torch.device, **changes: object) -> Plan:
+def schedule_on(images: Images, device: torch.device, **changes: object) -> Schedule:
     data = training_set()
 
     def validate(model: torch.nn.Module) -> dict[str, float]:
         logits = predict(model, images, data.rows, device)
         return {"accuracy": float((logits.argmax(1) == data.targets.numpy()).mean())}
 
-    settled = plan(validate=validate)
+    settled = schedule(validate=validate, compile=changes.pop("compile", False))
     return replace(settled, params=settled.params.model_copy(update=changes))
 
 
 def run(tmp_path: Path, kind: str, device: torch.device, images: Images, **changes: object) -> Fitted:
     data = training_set()
     data = replace(data, images=images, targets=data.targets.to(device))
-    settled = plan_on(images, device, **changes)
+    settled = schedule_on(images, device, **changes)
     resume = tmp_path / "r.pt"
     resume.unlink(missing_ok=True)
     model = seeded_model(network, 0, "student")

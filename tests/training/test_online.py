@@ -6,12 +6,12 @@ from pipeline.data.views import Views
 from pipeline.distillation.losses import Balance
 from pipeline.distillation.objective import Distillation, DistillationTerms, Teachers
 from pipeline.distillation.online import OnlineTeachers
-from pipeline.distillation.soft_labels import SoftLabels, write_soft_labels
+from pipeline.distillation.soft_labels import SoftLabels
 from pipeline.distillation.weighting import StochasticWeights
 from pipeline.params.tree import ViewParams, WeightingParams
 from pipeline.training.loop import Fitted, fit, seeded_model
 from pipeline.training.resume import ResumeFile
-from tests.training.tiny import CPU, C, N, plan, small_network, training_set
+from tests.training.tiny import CPU, C, N, schedule, small_network, training_set, write_answers
 
 
 def test_stored_soft_labels_train_the_student_that_online_teachers_train(tmp_path):
@@ -19,15 +19,15 @@ def test_stored_soft_labels_train_the_student_that_online_teachers_train(tmp_pat
     data = replace(training_set("lesion"), views=Views(ViewParams(count=6, preset="lesion", seed=0), N + 5))
     teachers = [seeded_model(small_network, k, "t") for k in range(2)]
     for k, teacher in enumerate(teachers):
-        write_soft_labels(tmp_path / f"{k}.npy", {}, teacher, data.images, data.rows, data.views, CPU)
-    stored = SoftLabels([tmp_path / "0.npy", tmp_path / "1.npy"], [{}, {}], CPU)
+        write_answers(tmp_path / f"{k}.npy", teacher, data)
+    stored = SoftLabels([tmp_path / "0.npy", tmp_path / "1.npy"], CPU)
     weighting = WeightingParams(per="step", concentration=1.0, normalise=True, weight_scale=1.0)
 
     def student(answers: Teachers) -> Fitted:
         terms = DistillationTerms("multiclass", Balance(), answers, 0.5, 0.9)
         task = Distillation(terms, StochasticWeights(2, N, 0, weighting))
         model = seeded_model(small_network, 0, "student")
-        return fit(model, data, task, plan(epochs=6), CPU, ResumeFile(tmp_path / f"{type(answers).__name__}.pt"))
+        return fit(model, data, task, schedule(epochs=6), CPU, ResumeFile(tmp_path / f"{type(answers).__name__}.pt"))
 
     online, from_store = student(OnlineTeachers(teachers, C)), student(stored)
     start = seeded_model(small_network, 0, "student").state_dict()

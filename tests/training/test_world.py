@@ -13,15 +13,21 @@ from pipeline.runtime.launch import under_torchrun
 from pipeline.training.feed import epoch_batches
 from pipeline.training.world import World
 from tests.training.tiny import CPU, N, objective
-from tests.training.together import train
+from tests.training.together import KINDS, train
 
 
-def run_together(folder: Path, *arguments: object) -> list[dict]:
+@pytest.fixture(scope="module")
+def together(tmp_path_factory) -> Path:
+    """What two processes, started once, have trained: a folder for each kind of objective."""
+    folder = tmp_path_factory.mktemp("together")
+    for kind, _, _ in KINDS:
+        (folder / kind).mkdir()
+        objective(folder / kind, kind)  # writes the soft labels once, for all processes
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command += ["-m", "tests.training.together", str(folder), *map(str, arguments)]
+    command += ["-m", "tests.training.together", str(folder)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    return [torch.load(folder / f"process{rank}.out", weights_only=True) for rank in range(2)]
+    return folder
 
 
 def losses(rows: list) -> list[float]:
@@ -29,15 +35,10 @@ def losses(rows: list) -> list[float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("kind", "batch_size", "epochs"),
-    [("supervised", 46, 20), ("stochastic", 46, 20), ("reinforced", 12, 5)],  # 46: each epoch is one step of 23 + 22
-)
-def test_two_processes_have_the_loss_curve_of_one(tmp_path, kind, batch_size, epochs):
-    objective(tmp_path, kind)  # writes the soft labels once, for all processes
+@pytest.mark.parametrize(("kind", "batch_size", "epochs"), KINDS)
+def test_two_processes_have_the_loss_curve_of_one(together, tmp_path, kind, batch_size, epochs):
+    first, second = (torch.load(together / kind / f"process{rank}.out", weights_only=True) for rank in range(2))
     alone = train(tmp_path, kind, batch_size, epochs, World(CPU))
-    (tmp_path / "training.pt").unlink(missing_ok=True)
-    first, second = run_together(tmp_path, kind, batch_size, epochs)
     assert first["history"] == second["history"]
     assert losses(first["history"]) == pytest.approx(losses(alone.history.rows), rel=1e-4)
     assert len(losses(first["history"])) == epochs
@@ -46,6 +47,18 @@ def test_two_processes_have_the_loss_curve_of_one(tmp_path, kind, batch_size, ep
         for name, value in expected.items():
             assert weights[name].float().numpy() == pytest.approx(value.float().numpy(), abs=1e-4), name
     assert all(torch.equal(first["last"][name], second["last"][name]) for name in first["last"])
+
+
+@pytest.mark.slow
+def test_two_processes_agree_with_the_first_and_share_what_is_to_be_answered(together):
+    for rank in range(2):
+        assert torch.load(together / f"process{rank}.out", weights_only=True) == {
+            "agreed": {"process": 0},
+            "leads": rank == 0,
+            "answers": [0, 2, 4, 6, 8],
+            "asked": [[0, 1, 2], [3, 4]][rank],
+            "stream": ["dropout", "dropout of process 1"][rank],
+        }
 
 
 def test_a_process_on_its_own_is_a_world_of_one(monkeypatch):
@@ -58,6 +71,7 @@ def test_a_process_on_its_own_is_a_world_of_one(monkeypatch):
     assert world.total(torch.tensor([3.0])).tolist() == [3.0]
     assert world.answer(np.arange(3), lambda rows: rows * 2).tolist() == [0, 2, 4]
     assert world.named("dropout") == "dropout"
+    assert world.agree({"mine": 1}) == {"mine": 1}
 
 
 def test_a_batch_that_cannot_be_shared_equally_is_refused():

@@ -22,7 +22,7 @@ from pipeline.distillation.reinforced import SelectionPolicy
 from pipeline.distillation.soft_labels import SoftLabels, write_soft_labels
 from pipeline.distillation.weighting import StochasticWeights
 from pipeline.params.tree import TrainingParams, ViewParams, WeightingParams
-from pipeline.training.loop import Fitted, Plan, TrainingSet, fit, seeded_model
+from pipeline.training.loop import Fitted, Schedule, TrainingSet, fit, seeded_model
 from pipeline.training.resume import ResumeFile
 
 CPU = torch.device("cpu")
@@ -50,7 +50,7 @@ def training_set(preset: str = "flip_crop") -> TrainingSet:
     )
 
 
-def plan(epochs: int = 6, **changes: object) -> Plan:
+def schedule(epochs: int = 6, **changes: object) -> Schedule:
     params = TrainingParams(
         balance="none",
         epochs=epochs,
@@ -59,12 +59,7 @@ def plan(epochs: int = 6, **changes: object) -> Plan:
         momentum=0.9,
         weight_decay=2e-4,
         decay_at=[0.5],
-        device="cpu",
         precision="float32",
-        data_on_device="auto",
-        compile=False,
-        launcher="python",
-        processes=None,
         batch_norm="per_replica",
     )
 
@@ -73,7 +68,16 @@ def plan(epochs: int = 6, **changes: object) -> Plan:
         logits = predict(model, data.images, data.rows, CPU)
         return {"accuracy": float((logits.argmax(1) == data.targets.numpy()).mean())}
 
-    return replace(Plan(params, 0, validate, "accuracy", 0.2, resume_share=1e9), **changes)  # type: ignore[arg-type]
+    return replace(Schedule(params, 0, validate, "accuracy", 0.2, resume_share=1e9), **changes)  # type: ignore[arg-type]
+
+
+def write_answers(path: Path, teacher: nn.Module, data: TrainingSet) -> None:
+    """Store what a teacher answers to every view of the training samples."""
+
+    def answer(view: int) -> np.ndarray:
+        return predict(teacher, data.images, data.rows, CPU, lambda pixels, rows: data.views.apply(pixels, rows, view))
+
+    write_soft_labels(path, data.views.count, answer, title=path.stem)
 
 
 def distillation(tmp_path: Path, kind: str, device: torch.device) -> Objective:
@@ -81,8 +85,8 @@ def distillation(tmp_path: Path, kind: str, device: torch.device) -> Objective:
     for k in range(2):
         path = tmp_path / f"teacher{k}.npy"
         if not path.exists():
-            write_soft_labels(path, {}, seeded_model(small_network, k, "t"), data.images, data.rows, data.views, CPU)
-    soft_labels = SoftLabels([tmp_path / "teacher0.npy", tmp_path / "teacher1.npy"], [{}, {}], device)
+            write_answers(path, seeded_model(small_network, k, "t"), data)
+    soft_labels = SoftLabels([tmp_path / "teacher0.npy", tmp_path / "teacher1.npy"], device)
     terms = DistillationTerms("multiclass", Balance(), soft_labels, 0.5, 0.9)
     if kind == "reinforced":
         return ReinforcedDistillation(terms, SelectionPolicy(2, 32 + C + 2, N, 0, 0.1, device))
@@ -96,7 +100,7 @@ def objective(tmp_path: Path, kind: str, device: torch.device = CPU) -> Objectiv
 
 def trained(tmp_path: Path, kind: str, resume: Path, **changes: object) -> Fitted:
     model = seeded_model(small_network, 0, "student")
-    return fit(model, training_set(), objective(tmp_path, kind), plan(**changes), CPU, ResumeFile(resume))  # type: ignore[arg-type]
+    return fit(model, training_set(), objective(tmp_path, kind), schedule(**changes), CPU, ResumeFile(resume))  # type: ignore[arg-type]
 
 
 def same(first: Fitted, second: Fitted) -> bool:

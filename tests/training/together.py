@@ -4,6 +4,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -12,7 +13,10 @@ from pipeline.distillation.objective import ReinforcedDistillation
 from pipeline.training.loop import Fitted, fit, seeded_model
 from pipeline.training.resume import ResumeFile
 from pipeline.training.world import World
-from tests.training.tiny import CPU, objective, plan, small_network, training_set
+from tests.training.tiny import CPU, objective, schedule, small_network, training_set
+
+KINDS = [("supervised", 46, 20), ("stochastic", 46, 20), ("reinforced", 12, 5)]
+"""Kind of objective, batch size and epochs; of 46, each epoch is one step of 23 + 22."""
 
 
 def frozen_norms() -> Classifier:
@@ -30,15 +34,25 @@ def train(folder: Path, kind: str, batch_size: int, epochs: int, world: World) -
     task = objective(folder, kind)
     if isinstance(task, ReinforcedDistillation):
         task._policy._total = world.total
-    schedule = plan(epochs=epochs)
-    schedule = replace(schedule, params=schedule.params.model_copy(update={"batch_size": batch_size}))
+    plain = schedule(epochs=epochs)
+    settled = replace(plain, params=plain.params.model_copy(update={"batch_size": batch_size}))
     model = seeded_model(frozen_norms, 0, "student")
-    return fit(model, training_set(), task, schedule, CPU, ResumeFile(folder / "training.pt"), world)
+    return fit(model, training_set(), task, settled, CPU, ResumeFile(folder / "training.pt"), world)
 
 
 if __name__ == "__main__":
-    where, what, size, length = sys.argv[1:]
     processes = World(CPU)
-    fitted = train(Path(where), what, int(size), int(length), processes)
-    told = {"history": fitted.history.rows, "last": fitted.last, "smoothed": fitted.smoothed}
-    torch.save(told, Path(where) / f"process{processes.rank}.out")
+    asked: list[int] = []
+    outcome = {
+        "agreed": processes.agree({"process": processes.rank}),
+        "leads": processes.leads,
+        "answers": processes.answer(np.arange(5), lambda rows: asked.extend(rows.tolist()) or rows * 2).tolist(),
+        "asked": asked,
+        "stream": processes.named("dropout"),
+    }
+    torch.save(outcome, Path(sys.argv[1]) / f"process{processes.rank}.out")
+    for kind, batch_size, epochs in KINDS:
+        folder = Path(sys.argv[1]) / kind
+        fitted = train(folder, kind, batch_size, epochs, processes)
+        outcome = {"history": fitted.history.rows, "last": fitted.last, "smoothed": fitted.smoothed}
+        torch.save(outcome, folder / f"process{processes.rank}.out")
