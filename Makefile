@@ -6,6 +6,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
+export PRESET DATA STUDY MODEL PORT WORKERS
 PORT ?= 5000
 WORKERS ?= 1
 .DEFAULT_GOAL := help
@@ -25,13 +26,13 @@ $(READY): requirements.lock
 setup: $(READY) ## create .venv and install the locked dependencies
 
 repro: $(READY) ## run the whole experiment; PRESET=lesion-small DATA=/path runs it on your images
-	@python -m pipeline.stages preset $(if $(PRESET),"$(PRESET)") $(if $(DATA),--data "$(DATA)")
+	@python -m pipeline.stages preset $${PRESET:+"$$PRESET"} $${DATA:+--data "$$DATA"}
 	@dvc repro
 
 study: $(READY) ## search or ablate; STUDY=name (a grid of params.yaml, else a search) WORKERS=2
-	@python -m pipeline.stages preset $(if $(PRESET),"$(PRESET)") $(if $(DATA),--data "$(DATA)")
+	@python -m pipeline.stages preset $${PRESET:+"$$PRESET"} $${DATA:+--data "$$DATA"}
 	@dvc repro noise
-	@python -m pipeline.study run "$(or $(STUDY),search)" --workers $(WORKERS)
+	@python -m pipeline.study run "$${STUDY:-search}" --workers "$$WORKERS"
 
 test: $(READY) ## run the tests, one process of one thread per core
 	OMP_NUM_THREADS=1 python -m pytest -n auto --dist loadgroup $(ARGS)
@@ -49,10 +50,10 @@ bench: $(READY) ## run the benchmarks; BENCH=name runs one row (overhead, only_r
 	python -m benchmarks $(BENCH)
 
 ui: $(READY) ## compare runs in MLflow
-	python -m pipeline.stages ui --port $(PORT)
+	python -m pipeline.stages ui --port "$$PORT"
 
 serve: $(READY) ## serve the registered champion over HTTP
-	python -m pipeline.stages serve --port $(PORT) $(if $(MODEL),--model "$(MODEL)")
+	python -m pipeline.stages serve --port "$$PORT" $${MODEL:+--model "$$MODEL"}
 
 lock: $(READY) ## compile requirements.lock anew from requirements.in
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \

@@ -39,6 +39,7 @@ def measure(params: object) -> list[Row]:
 def main(out: Path, batch_size: int, steps: int, turns: int) -> None:
     """Measure as one of the processes; process 0 writes the seconds of each turn."""
     import torch
+    import torch.distributed as dist
 
     from benchmarks.timing import alternate
     from benchmarks.trainings import ROSKD, objective, random_images, training, training_set
@@ -55,7 +56,7 @@ def main(out: Path, batch_size: int, steps: int, turns: int) -> None:
     alone = training(params, data, plain, device, batch_size=batch_size, world=lone)
     seconds = alternate(
         {"together": together.run_epoch, "alone": alone.run_epoch if world.leads else lambda: None},
-        world.wait,
+        dist.barrier,
         turns,
     )
     if world.leads:

@@ -21,7 +21,7 @@ class WeightsError(ModelError):
 class Classifier(nn.Module):
     """Normalisation, `backbone` (B, 3, H, W) -> (B, F), and `head` (B, F) -> (B, C).
 
-    The input is pixels in [0, 1], (B, channels, H, W) with one or three channels; a grey image stands in all three.
+    The input is pixels in [0, 1], (B, channels, H, W) with one or three channels; a grey image fills all three.
     Normalisation is part of the network, so that attacks and exports work on pixels. Its constants are not in the
     state dict.
     """

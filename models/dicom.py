@@ -72,7 +72,7 @@ def _first(value: Any) -> float | None:
 
 
 def _window_shares(values: np.ndarray, centre: float, width: float, function: str) -> np.ndarray:
-    """Return where each value lies in the window, 0 to 1."""
+    """Return each value's position in the window, 0 to 1."""
     match function:
         case "LINEAR" if width > 1:
             shares = (values - (centre - 0.5)) / (width - 1) + 0.5

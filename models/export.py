@@ -52,7 +52,7 @@ def export_onnx(classifier: Classifier, path: Path, *, task: Task, image_size: i
         classifier.train(training)
     assert program is not None
     for node in program.model.graph:
-        node.metadata_props.clear()  # stack traces, with the paths of whoever exported
+        node.metadata_props.clear()  # stack traces, with the paths of the exporting machine
     program.save(path, external_data=False)
 
 

@@ -1,7 +1,7 @@
 """Decode and resize one image: the only such code, so that a served model sees what the training saw.
 
 Rules, the same for every format:
-- The image stands as a viewer shows it: EXIF and TIFF orientation are applied; colour profiles are ignored.
+- The image is oriented as a viewer shows it: EXIF and TIFF orientation are applied; colour profiles are ignored.
 - More than 8 bits: the full range of the stored bits becomes 0 to 255 (16 bits: value >> 8), unless a DICOM file names
   a window, which then becomes 0 to 255. 32-bit and floating-point pixels have no such range and are refused.
 - Transparency is laid over black, the colour of padding bars.
@@ -23,6 +23,8 @@ Image.preinit()
 
 Resize = Literal["crop", "pad", "squash"]
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP")
+START_OF_SCAN, MAX_SCANS = b"\xff\xda", 100
+"""The marker before each scan of a JPEG; progressive files of cameras have about ten."""
 TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -33,6 +35,8 @@ TRANSPOSE = {
     8: Image.Transpose.ROTATE_90,
 }
 """From the EXIF orientation to the operation that sets the image upright."""
+STRIP = 256
+"""Lines of an image that are computed with at once."""
 ORIENTATION_TAG = 0x0112
 LYING = (5, 6, 7, 8)
 """The orientations that swap height and width."""
@@ -55,7 +59,7 @@ def load_sized(content: bytes, *, size: int, resize: Resize, channels: int) -> t
 def decode(content: bytes, at_least: int | None = None) -> Pixels:
     """Return an encoded image as uint8 (H, W, 1) where it is grey, (H, W, 3) in RGB where it has colours.
 
-    JPEG, PNG, TIFF, BMP and DICOM are told apart by their content. With `at_least` a JPEG may be decoded at a half, a
+    JPEG, PNG, TIFF, BMP and DICOM are distinguished by their content. With `at_least` a JPEG may be decoded at a half, a
     quarter or an eighth of its size, as long as both sides keep that many pixels. Raises ImageError.
     """
     return _array(_read(content, at_least)[0])
@@ -148,8 +152,10 @@ def _read_picture(content: bytes, at_least: int | None) -> tuple[Image.Image, Si
         raise ImageError(f"has far more than the {MAX_PIXELS:,} pixels allowed; shrink it first") from None
     width, height = picture.size
     require_size(width, height)
-    if picture.format in ("TIFF", "PNG") and getattr(picture, "n_frames", 1) > 1:
-        raise ImageError(f"holds {getattr(picture, 'n_frames')} pages; save the one that is meant")  # noqa: B009
+    if picture.format in ("TIFF", "PNG") and _has_second_page(picture):
+        raise ImageError("holds several pages; save the one that is meant")
+    if picture.format in ("JPEG", "MPO") and content.count(START_OF_SCAN) > MAX_SCANS:
+        raise ImageError(f"has more than {MAX_SCANS} scans, which takes minutes to decode; save it as a plain JPEG")
     if at_least is not None and min(width, height) >= 2 * at_least and picture.format in ("JPEG", "MPO"):
         picture.draft(None, (at_least, at_least))  # type: ignore[arg-type]
     picture.load()
@@ -157,6 +163,16 @@ def _read_picture(content: bytes, at_least: int | None) -> tuple[Image.Image, Si
     operation = TRANSPOSE.get(orientation)
     upright = picture if operation is None else picture.transpose(operation)
     return _eight_bits(upright), (width, height) if orientation in LYING else (height, width)
+
+
+def _has_second_page(picture: Image.Image) -> bool:
+    """Look for one more page alone: to count them all takes minutes in a file that is made to hold many."""
+    try:
+        picture.seek(1)
+    except EOFError:
+        picture.seek(0)
+        return False
+    return True
 
 
 def _orientation(picture: Image.Image) -> int:
@@ -182,5 +198,10 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
 
 
 def _over_black(picture: Image.Image) -> Image.Image:
-    array = np.asarray(picture).astype(np.uint16)
-    return _picture(((array[:, :, :-1] * array[:, :, -1:] + 127) // 255).astype(np.uint8))
+    """Return colours times opacity, rounded; in strips, since the product takes two bytes for each of one."""
+    array = np.asarray(picture)
+    result = np.empty((*array.shape[:2], array.shape[2] - 1), np.uint8)
+    for top in range(0, len(array), STRIP):
+        strip = array[top : top + STRIP].astype(np.uint16)
+        result[top : top + STRIP] = (strip[:, :, :-1] * strip[:, :, -1:] + 127) // 255
+    return _picture(result)

@@ -96,7 +96,7 @@ class Predictor:
         if given.shape[1:] != [side, side, self.channels] or answer.shape[1:] != [len(self.classes)]:
             raise ModelError(
                 f"{onnx_path} takes {given.shape[1:]} pixels and answers for {answer.shape[1]} classes, "
-                f"but {meta_path} says {[side, side, self.channels]} and {len(self.classes)}; export both anew"
+                f"but {meta_path} says {[side, side, self.channels]} and {len(self.classes)}; export both again"
             )
         if len(self.thresholds) != len(self.classes):
             raise ModelError(f"{meta_path}: {len(self.thresholds)} thresholds for {len(self.classes)} classes")
@@ -106,11 +106,11 @@ def _read_meta(path: Path) -> dict[str, Any]:
     try:
         meta = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise ModelError(f"{path}: cannot be read as JSON ({error}); export the student anew") from error
+        raise ModelError(f"{path}: cannot be read as JSON ({error}); export the student again") from error
     allowed = {"task": ("multiclass", "multilabel"), "resize": get_args(Resize), "channels": (1, 3)}
     for key in ("task", "classes", "image_size", "resize", "channels"):
         if key not in meta or (key in allowed and meta[key] not in allowed[key]):
-            raise ModelError(f"{path}: {key} is {meta.get(key)!r}; export the student anew")
+            raise ModelError(f"{path}: {key} is {meta.get(key)!r}; export the student again")
     return meta
 
 
@@ -120,12 +120,12 @@ def _open_session(path: Path) -> onnxruntime.InferenceSession:
     providers: list[Any] = [CPU]
     if gpu:
         onnxruntime.preload_dlls()
-        # TF32 would make a GPU's probabilities differ from a CPU's; the exhaustive search runs anew for each batch size
+        # TF32 would make a GPU's probabilities differ from a CPU's; the exhaustive search repeats for each batch size
         providers.insert(0, (CUDA, {"use_tf32": "0", "cudnn_conv_algo_search": "HEURISTIC"}))
     try:
         session = onnxruntime.InferenceSession(path, providers=providers)
     except Exception as error:  # onnxruntime's own exceptions have no common base
-        raise ModelError(f"{path}: cannot be opened as an ONNX network ({error}); export the student anew") from error
+        raise ModelError(f"{path}: cannot be opened as an ONNX network ({error}); export the student again") from error
     used = session.get_providers()[0]
     if gpu and used != CUDA:
         logger.warning("a GPU is there, but onnxruntime cannot use it: %s computes on %s, much slower", path.name, used)

@@ -1,6 +1,6 @@
 """The served model, an MLflow model from code: base64 images in, class names and probabilities out.
 
-MLflow logs this file with the folder it lies in, and runs it by path when the model is loaded. Importing it does no
+MLflow logs this file with its folder, and runs it by path when the model is loaded. Importing it does no
 I/O.
 """
 

@@ -2,29 +2,97 @@
 
 import errno
 import fcntl
+import glob
 import hashlib
 import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+import psutil
+from safetensors import SafetensorError
+
+from pipeline.common.errors import UserError
+
+FULL = 2**16
+"""With fewer bytes free, a disk counts as full, whatever a writer says."""
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; it takes the name `path` once the block ends without an error.
 
-    The temporary name keeps the suffix, since writers like np.save look at it. Missing folders are made.
+    The temporary name keeps the suffix, since writers like np.save look at it. Missing folders are made, the content is
+    flushed to the disk before it takes its name, and what dead processes left is removed. On a full disk, whatever the
+    writer raises becomes an OSError that names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+    _sweep(path)
     try:
-        yield temporary
+        with full_disk_named(path):
+            yield temporary
+            flush(temporary)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _sweep(path: Path) -> None:
+    """Remove unfinished writes of `path` whose process is gone."""
+    for left in path.parent.glob(f".{glob.escape(path.stem)}.*.partial{glob.escape(path.suffix)}"):
+        pid = left.name.removeprefix(f".{path.stem}.").split(".")[0]
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            left.unlink(missing_ok=True)
+
+
+@contextmanager
+def full_disk_named(path: Path) -> Iterator[None]:
+    """Turn whatever a writer raises on a full disk into an OSError with the name of the file or folder."""
+    try:
+        yield
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        number = getattr(error, "errno", None)
+        if number in (errno.ENOSPC, errno.EDQUOT) or (number is None and free_space(path.parent) < FULL):
+            number, name = number or errno.ENOSPC, getattr(error, "filename", None) or str(path)
+            raise OSError(number, os.strerror(number), name) from error
+        raise
+
+
+def free_space(folder: Path) -> int:
+    """Return the bytes that a user may still write to the disk of `folder`."""
+    there = next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    return shutil.disk_usage(there).free
+
+
+def flush(path: Path) -> None:
+    """Write a file's content through to the disk: a loss of power must not leave it looking finished."""
+    if path.is_file():
+        with path.open("rb") as stream:
+            os.fsync(stream.fileno())
+
+
+def require_content(path: Path, digest: str, seen: Path, remedy: str) -> None:
+    """Raise UserError unless the SHA-256 of `path` is `digest`.
+
+    The JSON file `seen` remembers what has been compared, so that a file is read once for each content and time of
+    change.
+    """
+    try:
+        state = path.stat()
+        known = json.loads(seen.read_text(encoding="utf-8")) if seen.exists() else {}
+        found = [digest, state.st_size, state.st_mtime_ns]
+        if known.get(str(path)) == found:
+            return
+        if sha256_file(path) != digest:
+            raise UserError(f"{path}: is damaged, its SHA-256 is not the one it was written with. {remedy}")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}). {remedy}") from error
+    with suppress(OSError):  # a store that cannot be written costs another comparison, no more
+        write_json(seen, known | {str(path): found})
 
 
 def write_text(path: Path, text: str) -> None:
@@ -69,7 +137,7 @@ def locked(path: Path, *, wait: bool = True) -> Iterator[bool]:
 
 
 def replace_folder(source: Path, target: Path) -> None:
-    """Move a finished folder into place, removing what stood there."""
+    """Move a finished folder into place, removing what was there."""
     target.parent.mkdir(parents=True, exist_ok=True)
     if target.exists():
         shutil.rmtree(target)

@@ -40,6 +40,7 @@ class Layout:
         self.onnx: Final = root / "onnx/student.onnx"
         self.onnx_meta: Final = root / "onnx/student.json"
         self.store: Final = root / "store"
+        self.compared: Final = root / "store/compared.json"
         self.studies: Final = root / "studies"
         self.launch: Final = root / "launch.json"
 

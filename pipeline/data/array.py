@@ -1,6 +1,6 @@
 """Decode and resize every image once into one uint8 array (N, S, S, channels), to be read back as a memory map.
 
-The work goes on in a folder that survives a kill: `pixels.npy` has a row for every image of the source, `journal.jsonl`
+The work continues in a folder that survives a kill: `pixels.npy` has a row for every image of the source, `journal.jsonl`
 a line for every finished chunk. The same bytes come out for any number of workers and after any number of kills.
 Memory does not grow with N, but for a hash, a size and the samples' own table.
 """
@@ -71,7 +71,7 @@ def write_images(
 def decode_images(
     source: Source, folder: Path, image_size: int, *, workers: int, on_chunk: Callable[[], None] = lambda: None
 ) -> Decoded:
-    """Prepare all images in `folder`, going on from what an earlier run of the same source and size left there.
+    """Prepare all images in `folder`, continuing from what an earlier run of the same source and size left there.
 
     `workers`: number of processes, 0 = one per processor core, 1 = this one alone. `on_chunk` is called as each chunk
     finishes and may raise to stop. Raises UserError where the disk is full or a worker is killed.
@@ -88,7 +88,7 @@ def decode_images(
     decoded = Decoded(array, shape, np.zeros(total, "S32"), np.zeros((total, 2), np.int32), {})
     kept = sum(len(earlier) for _, _, earlier in tasks if earlier is not None)
     if kept:
-        print(f"prepare: going on from an earlier run; checking its {kept:,} finished images", flush=True)
+        print(f"prepare: continuing from an earlier run; checking its {kept:,} finished images", flush=True)
     progress = Progress("prepare", total, "image")
     earlier = {first: chunk for first, _, chunk in tasks}
     with closing(progress), closing(journal), closing(share(prepare, tasks, workers or count_cores())) as chunks:

@@ -3,8 +3,8 @@
 Each sample has its own flip rate, and a random projection of its own class turns the image's features into the odds of
 the other classes. What the original leaves to its data sets is fixed here so that a row's noise depends on that row:
 - Features are in fixed units, not standardised over the data set. A channel's mean brightness is one feature, and the
-  blocks are taken relative to it: counted in every block, the mean that all images share would outweigh what tells them
-  apart. On 5,984 lesion images, 40 % of a class's flips then go to one class, 63 % with the mean left in the blocks
+  blocks are taken relative to it: counted in every block, the mean that all images share would outweigh what distinguishes
+  them. On 5,984 lesion images, 40 % of a class's flips then go to one class, 63 % with the mean left in the blocks
   (35 % with features standardised over the data set).
 - The flip rates' normal distribution is cut at equal distances from the rate, so that their mean is the rate.
 """
@@ -31,7 +31,7 @@ BLOCK_ROWS = 4096
 def flip_rates(rate: float, uniforms: np.ndarray) -> np.ndarray:
     """Return one flip rate per uniform number, (N,): Normal(rate, 0.1) within rate ± min(rate, 1 - rate).
 
-    The interval lies in [0, 1] and is symmetric, so that the mean is `rate` exactly; at rate 0 all are 0.
+    The interval is within [0, 1] and symmetric, so that the mean is `rate` exactly; at rate 0 all are 0.
     """
     reach = min(rate, 1 - rate)
     low = ndtr(-reach / DEVIATION)

@@ -61,7 +61,7 @@ def read_matrix(path: Path, classes: Sequence[str]) -> np.ndarray:
     """Return the matrix of a CSV as float64 (C, C) in the order of `classes`, rows summing to 1.
 
     The first column is headed `class` and names the rows, the others are headed by a class each; rows and columns may
-    stand in any order. Raises UserError that names the file, row, column and value of a mistake.
+    be in any order. Raises UserError that names the file, row, column and value of a mistake.
     """
     header, *rows = _cells(path)
     if header[0] != "class":
@@ -97,7 +97,7 @@ def _require_classes(path: Path, axis: str, names: list[str], classes: Sequence[
         if name not in classes:
             raise UserError(f"{path}: {axis} {name!r} is not a class; {expected}")
         if names.count(name) > 1:
-            raise UserError(f"{path}: {axis} {name!r} stands there {names.count(name)} times; once is allowed")
+            raise UserError(f"{path}: {axis} {name!r} appears {names.count(name)} times; once is allowed")
     missing = [name for name in classes if name not in names]
     if missing:
         shape = f"{rows} rows and {columns} columns, so it is not square: " if rows != columns else ""

@@ -15,7 +15,7 @@ WIDEST = 20
 def summarise(
     noisy: np.ndarray, published: np.ndarray, classes: Sequence[str], params: NoiseParams, nominal: np.ndarray | None
 ) -> dict[str, Any]:
-    """Return the JSON-able part of noise.json that tells realised and nominal noise of the rows given.
+    """Return the JSON-able part of noise.json on realised and nominal noise of the rows given.
 
     `noisy`, `published`: labels before corrections of train and val alone, (N,) or (N, C). For `multiclass`: `classes`,
     `transition` (counts, rows published, columns given) and `nominal` (a matrix, or None for `instance`); for

@@ -28,7 +28,7 @@ def labels(task: str, count: int, seed: int) -> tuple[list[tuple[str, ...]], lis
 
     multiclass: one name each; all photographs of a lesion (1 to 3) share it; classes are dealt to lesions by quota.
     multilabel: any number of names; a patient's films (1 to 4) share most findings; about 40 % of films have none.
-    Images of a group stand next to each other. Raises ValueError for an unknown task or a negative count.
+    Images of a group are next to each other. Raises ValueError for an unknown task or a negative count.
     """
     classes = _classes(task)
     if count < 0:

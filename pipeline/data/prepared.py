@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pandas as pd
 
 from models.names import Task
 from pipeline.common.errors import UserError
+from pipeline.common.files import require_content
 from pipeline.common.labels import encode
 from pipeline.common.layout import Layout
 from pipeline.common.tables import read_csv
@@ -106,6 +108,7 @@ def load_prepared(layout: Layout, task: Task) -> Prepared:
 def read_samples(layout: Layout, task: Task) -> Samples:
     """Load the table of all prepared images. Raises UserError."""
     classes = tuple(read_report(layout)["classes"])
+    _require_content(layout, layout.samples)
     table = read_csv(layout.samples, ["sample_id", "group_id", "label"])
     return Samples(task, classes, table, encode(table["label"], classes, task, origin=str(layout.samples)))
 
@@ -116,13 +119,15 @@ def read_split(layout: Layout) -> np.ndarray:
 
 
 def open_images(layout: Layout) -> np.ndarray:
-    """Map the prepared images, uint8 (N, S, S, channels). Raises UserError."""
-    try:
-        return np.load(layout.images, mmap_mode="r")
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(
-            f"{layout.images}: cannot be read ({error}). Delete {layout.images.parent} and run make repro again"
-        ) from error
+    """Map the prepared images, uint8 (N, S, S, channels). Raises UserError where they are damaged or missing."""
+    _require_content(layout, layout.images)
+    return np.load(layout.images, mmap_mode="r")
+
+
+def _require_content(layout: Layout, path: Path) -> None:
+    """Raise UserError unless a file of artifacts/data is the one that prepare wrote."""
+    remedy = f"Delete {path.parent} and run make repro again, which restores it"
+    require_content(path, read_report(layout)["hashes"][path.name], layout.compared, remedy)
 
 
 def read_report(layout: Layout) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def assign(samples: pd.DataFrame, targets: np.ndarray, classes: Sequence[str], p
 
 
 def assign_folds(samples: pd.DataFrame, targets: np.ndarray, classes: Sequence[str], params: SplitParams) -> np.ndarray:
-    """Return the cross-validation fold of each sample, int64 (N,) in 0..k-1, k = `params.folds`; no group is parted.
+    """Return the cross-validation fold of each sample, int64 (N,) in 0..k-1, k = `params.folds`; groups stay whole.
 
     The folds do not depend on `params.fold`. Every class is in every fold; raises UserError that names the classes
     with too few groups.

@@ -1,4 +1,4 @@
-"""Deal groups into bins so that every bin gets every class: a stratified deal, mended where a rare class falls out."""
+"""Deal groups into bins so that every bin gets every class: a stratified deal, repaired where a rare class is missing from a bin."""
 
 import numpy as np
 
@@ -9,10 +9,10 @@ ATTEMPTS = 20
 
 
 def spread(labels: np.ndarray, groups: np.ndarray, shares: np.ndarray, seed: int, at_least: int = 1) -> np.ndarray:
-    """Return the bin of each sample, int64 (N,): `shares` (B,) of the samples in each, no group parted.
+    """Return the bin of each sample, int64 (N,): `shares` (B,) of the samples in each, groups kept whole.
 
     `labels`: bool (N, C); `groups`: int (N,) in 0..G-1. The first of several deals that places `at_least` groups of
-    every label in every bin, where there are enough of them; otherwise the last one, whose gaps the caller tells.
+    every label in every bin, where there are enough of them; otherwise the last one, whose gaps the caller reports.
     """
     sizes = integer_sizes(shares, len(labels))
     has = _labels_of_groups(labels, groups)

@@ -1,7 +1,7 @@
 """Deal groups of samples into bins of given sizes so that every bin keeps the class proportions.
 
 Iterative stratification (Sechidis et al. 2011) over whole groups: rarest label first, each group to the bin that misses
-that label most. The published packages ignore groups and hit sizes only in the mean; here a group is never parted, and
+that label most. The published packages ignore groups and hit sizes only in the mean; here a group stays whole, and
 with groups of one sample the sizes are met exactly.
 """
 

@@ -1,4 +1,4 @@
-"""The teachers asked anew at every step: the slow reference that stored soft labels are held against."""
+"""The teachers asked at every step: the slow reference that stored soft labels are compared with."""
 
 from collections.abc import Sequence
 

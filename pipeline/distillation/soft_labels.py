@@ -14,10 +14,12 @@ import numpy as np
 import torch
 
 from pipeline.common.errors import SettingError, UserError
-from pipeline.common.files import atomic, reserve, sha256_json
+from pipeline.common.files import atomic, reserve, sha256_file, sha256_json
 from pipeline.data.views import PRESETS
 from pipeline.params.tree import ViewParams
 
+CONTENT = "sha256"
+"""Where the record of answers holds their own hash."""
 Origin = dict[str, Any]
 """What stored answers depend on: SHA-256 of `teacher weights` and `data`, and the definition of the `views`."""
 
@@ -73,14 +75,21 @@ def _join(parts: Sequence[Path], path: Path) -> None:
         part.unlink()
 
 
-def require_origin(path: Path, record: Path, origin: Origin) -> None:
-    """Raise UserError unless the answers in `path` are there and were, as `record` says, made from `origin`."""
+def require_origin(path: Path, record: Path, origin: Origin) -> str:
+    """Return the SHA-256 of the answers in `path`.
+
+    Raises UserError unless they are there, whole, and were made from `origin`, as `record` says.
+    """
     made_from = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else None
     if made_from is None or not path.is_file():
         raise UserError(f"{path}: no finished soft labels there. {REMEDY}")
     other = [name for name in origin if made_from.get(name) != origin[name]]
     if other:
         raise UserError(f"{path}: was made from other {', '.join(other)} than this training uses. {REMEDY}")
+    digest = sha256_file(path)
+    if digest != made_from.get(CONTENT):
+        raise UserError(f"{path}: is damaged, its SHA-256 is not the one it was written with. Delete it. {REMEDY}")
+    return digest
 
 
 REMEDY = "Run the soft_labels stages again (make repro does)"

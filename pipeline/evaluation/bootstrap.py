@@ -1,6 +1,6 @@
 """Resamples of the test split, and every figure of a method on each of them (method, section 9).
 
-Groups (patients, lesions) are drawn with replacement and never parted. A resample is a weight for each group, so no
+Groups (patients, lesions) are drawn with replacement, each as a whole. A resample is a weight for each group, so no
 sample is ever copied: confusion counts are matrix products of weights and per-group counts, AUROCs are cumulative sums
 of weights along the sorted scores. Draw once and resample every method with the same draws, so that each pair is
 compared on the same resamples; seeds are weighted last, so that the same figures serve with and without new seeds:

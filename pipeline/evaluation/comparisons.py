@@ -56,7 +56,7 @@ def compare(figures: Mapping[str, Figures], pairs: Sequence[tuple[str, str]], dr
     """Compare pairs of methods, first minus second, in all their metrics: the rows of metrics/comparisons.csv.
 
     `figures`: of each method, from `resample` on the same draws of groups. In each metric the pairs are one family:
-    their p-values stand together and are corrected together.
+    their p-values are corrected together.
     """
     rows = []
     for metric in figures[pairs[0][0]] if pairs else ():

@@ -19,7 +19,7 @@ def statistics(
     """Return each method's test figures with intervals, and the comparisons between methods.
 
     `answers`: by (method, checkpoint), what the network of each seed answered; `groups`: of the test samples, (N,).
-    From five seeds on, comparisons with the seeds resampled too stand after those with the seeds fixed. `seed` is that
+    From five seeds on, comparisons with the seeds resampled too follow those with the seeds fixed. `seed` is that
     of the resamples, which are the same for every method.
     """
     n_seeds = len(next(iter(answers.values())))

@@ -1,6 +1,7 @@
 """params.yaml as a file: read and validated once, mistakes explained; and values set by dotted names."""
 
 import difflib
+import reprlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -13,6 +14,11 @@ from pipeline.common.errors import SettingError, UserError
 from pipeline.params.tree import Params, flatten
 
 PARAMS_FILE = Path("params.yaml")
+SHORT = reprlib.Repr()
+"""Values in messages: a few lines of YAML can hold gigabytes by aliases."""
+SHORT.maxlist = SHORT.maxdict = 8
+SHORT.maxstring = SHORT.maxother = 200
+SHORT.maxlevel = 3
 MOVED = {
     **{
         f"training.{name}": f"machine.{name}"
@@ -64,7 +70,7 @@ def _explain(error: Any) -> str:
     if error["type"] == "value_error":
         return message if name == "parameters" else f"{name}: {message}"
     meaning = _description(location)
-    return f"{name} is {error['input']!r}: {message}" + (f" ({meaning})" if meaning else "")
+    return f"{name} is {SHORT.repr(error['input'])}: {message}" + (f" ({meaning})" if meaning else "")
 
 
 def _section(location: list[str]) -> type[BaseModel] | None:

@@ -122,7 +122,7 @@ class TeacherParams(Section):
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         if len(set(self.architectures)) < len(self.architectures):
-            raise ValueError("architectures names one network twice; teachers are told apart by architecture")
+            raise ValueError("architectures names one network twice; teachers are identified by architecture")
         return self
 
 
@@ -186,7 +186,18 @@ class TrackingParams(Section):
     """MLflow tracking; off means that nothing imports mlflow."""
 
     enabled: bool
-    experiment: Annotated[str | None, Field(description="experiment name, or null for roskd-<data.source>")]
+    experiment: Annotated[
+        str | None, Field(min_length=1, max_length=200, description="experiment name, or null for roskd-<data.source>")
+    ]
+
+    @model_validator(mode="after")
+    def _experiment_is_a_name(self) -> Self:
+        name = self.experiment or ""
+        if name.startswith(("/", "\\", "~")) or ".." in name.replace("\\", "/").split("/") or not name.isprintable():
+            raise ValueError(
+                f"tracking.experiment is {name!r}; it names a folder beside mlflow.db: no absolute path, no '..'"
+            )
+        return self
 
 
 PLACES = {"data.path", "data.corrections", "data.medmnist.download"}

@@ -11,10 +11,10 @@ from models.classifier import load_weights
 from models.inference import predict
 from models.names import Architecture
 from models.networks import build
-from pipeline.common.files import write_json
+from pipeline.common.files import sha256_file, write_json
 from pipeline.common.layout import Pool
 from pipeline.data.prepared import Prepared
-from pipeline.distillation.soft_labels import Origin, origin_of, write_soft_labels
+from pipeline.distillation.soft_labels import CONTENT, Origin, origin_of, write_soft_labels
 from pipeline.params.tree import Params
 from pipeline.recipes.code import fingerprint
 from pipeline.recipes.store import POLL, Node, OnEpoch
@@ -44,7 +44,7 @@ def answers(
 
         write_soft_labels(folder / ANSWERS, views.count, answer, title=architecture, leads=bench.world.leads)
         if bench.world.leads:
-            write_json(folder / ORIGIN, origin)
+            write_json(folder / ORIGIN, origin | {CONTENT: sha256_file(folder / ANSWERS)})
 
     decides = {"code": fingerprint(__name__), "architecture": architecture, "stem": params.teachers.stem, **origin}
     return Node("answers", f"soft labels of {architecture}, seed {seed}", decides, (ANSWERS, ORIGIN), make)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from pipeline.common.errors import SettingError, UserError
-from pipeline.common.files import locked, replace_folder, sha256_file, sha256_json, write_json
+from pipeline.common.files import flush, full_disk_named, locked, replace_folder, sha256_file, sha256_json, write_json
 
 POLL = 0.5
 """Seconds between looks for what another process makes."""
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class TrainingAbandonedError(Exception):
-    """Raised by whoever watches a training to end it for good: its unfinished state is dropped."""
+    """Raised by a training's listener to end it for good: its unfinished state is dropped."""
 
 
 class Processes(Protocol):
@@ -149,7 +149,7 @@ class Store:
         return float(self.record(node)["seconds"])
 
     def drop(self, node: Node, name: str) -> None:
-        """Forget a large file that is not needed any more; its hash stays, and `has` tells that the file is gone."""
+        """Forget a large file that is not needed any more; its hash stays, and `has` is false where the file is needed."""
         (self.path(node) / name).unlink(missing_ok=True)
 
     @contextmanager
@@ -202,9 +202,11 @@ class Store:
         self._processes.agree(None)
 
     def _finish(self, node: Node, folder: Path, seconds: float) -> None:
+        for name in {path.name for path in folder.iterdir()} - {Path(name).parts[0] for name in node.files}:
+            (folder / name).unlink()  # the state of earlier attempts
         hashes = {name: sha256_file(folder / name) for name in sorted(node.files)}
         for name in node.files:
-            _flush(folder / name)
+            flush(folder / name)
         write_json(folder / MADE_FROM, {"seconds": seconds, "files": hashes, "decided by": node.decides})
         replace_folder(folder, self.path(node))
 
@@ -227,16 +229,11 @@ def link(store: Store, files: Mapping[str, tuple[Node, str]], target: Path) -> N
     replace_folder(unfinished, target)
 
 
-def _flush(path: Path) -> None:
-    """Write a file through to the disk: a loss of power must not leave it looking finished."""
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
-
-
 @contextmanager
 def _disk_errors_named(node: Node, folder: Path) -> Iterator[None]:
     try:
-        yield
+        with full_disk_named(folder / "files"):
+            yield
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
             raise
@@ -247,4 +244,4 @@ def _disk_errors_named(node: Node, folder: Path) -> Iterator[None]:
 
 
 def _remedy(folder: Path) -> str:
-    return f"Delete {folder} and run again: it is made anew"
+    return f"Delete {folder} and run again: it will be made again"

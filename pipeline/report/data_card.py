@@ -51,7 +51,7 @@ def _images(results: Results) -> dict[str, int]:
 def _amount(results: Results) -> str:
     images, groups = len(results.samples), results.samples["group_id"].nunique()
     if images == groups:
-        return f"{images:,}, each a {groups_word(results.params, one=True)} of its own"
+        return f"{images:,}, each from a different {groups_word(results.params, one=True)}"
     return f"{images:,} of {groups:,} {groups_word(results.params)}"
 
 
@@ -109,7 +109,7 @@ def _count_row(name: str, shown: np.ndarray, masks: Sequence[np.ndarray], groups
 
 
 def crossing_groups(results: Results) -> int:
-    """How many groups stand in more than one split."""
+    """How many groups are in more than one split."""
     return int((results.samples.groupby("group_id")["split"].nunique() > 1).sum())
 
 
@@ -156,7 +156,7 @@ def quarantined(results: Results) -> list[Row]:
 
 
 def duplicates_sentence(results: Results) -> str:
-    """How many sets of equal images lie in different groups, and in how many the labels differ."""
+    """How many sets of equal images belong to different groups, and in how many the labels differ."""
     sets, conflicting = (results.data[name] for name in ("duplicate_sets", "conflicting_sets"))
     many = groups_word(results.params)
     if not sets:
@@ -225,7 +225,7 @@ def _rate(value: float | None) -> str:
 
 
 def deviation_sentence(results: Results) -> str:
-    """How far the realised transition matrix lies from the nominal one; empty where there is none of either."""
+    """How far the realised transition matrix is from the nominal one; empty where either is missing."""
     noise = results.noise
     if noise["kind"] == "none" or "transition" not in noise or noise["nominal"] is None:
         return ""

@@ -69,7 +69,7 @@ def transition(results: Results) -> Figure | None:
 def shared_counts(results: Results) -> np.ndarray:
     """Return int (K, K): the training images common to two teachers; the size of a teacher's subset on the diagonal.
 
-    The teachers stand in the order of the columns of subsets.csv; (0, 0) without subsets.
+    The teachers are in the order of the columns of subsets.csv; (0, 0) without subsets.
     """
     members = results.members.drop(columns="sample_id").astype(int).to_numpy()
     return members.T @ members
@@ -93,7 +93,7 @@ def overlap(results: Results) -> Figure | None:
 def sheet_rows(shown: np.ndarray, changed: np.ndarray, count: int = PER_CLASS) -> list[int]:
     """Return rows to show of those that are `shown`, bool (N,): evenly spread, half of them with a `changed` label.
 
-    Where fewer are changed, unchanged ones fill up, and the other way round; changed ones stand last.
+    Where fewer are changed, unchanged ones fill up, and the other way round; changed ones come last.
     """
     kept, altered = np.flatnonzero(shown & ~changed), np.flatnonzero(shown & changed)
     n_altered = min(len(altered), max(count // 2, count - len(kept)))

@@ -12,7 +12,7 @@ from pipeline.params.tree import Params
 from pipeline.report.results import Results
 
 COLUMNS = {"precision_macro": "Precision", "recall_macro": "Recall", "f1_macro": "F1", "auroc_macro": "AUROC"}
-"""The columns of the main table that are compared; expected calibration error stands beside them."""
+"""The columns of the main table that are compared; expected calibration error is beside them."""
 
 SIGNIFICANCE = 0.05
 """A difference is shown where its p-value after Holm's correction is below this."""
@@ -74,7 +74,7 @@ def number(mean: float, sd: float = np.nan, *, separator: str = " ± ") -> str:
 def difference(results: Results, method: str, other: str, metric: str) -> Difference | None:
     """Return `method` minus `other` on the test split; None if either has no such figure.
 
-    The interval comes from metrics/comparisons.csv, whichever way round the pair stands there, with seeds resampled
+    The interval comes from metrics/comparisons.csv, whichever way round the pair is there, with seeds resampled
     if they were; a pair that was not compared has the bare difference of the means over seeds.
     """
     table = results.compared
@@ -128,7 +128,7 @@ def data_sentence(results: Results) -> str:
 
 
 def seeds_sentence(results: Results) -> str:
-    """Return how many runs stand behind a figure, and what that allows to say."""
+    """Return how many runs are behind a figure, and what can be said from them."""
     training = f"{results.params.training.epochs} epochs, batch {results.params.training.batch_size}"
     if len(results.seeds) == 1:
         return f"One seed ({results.seeds[0]}), {training}. A single run is an observation, not a result."
@@ -136,7 +136,7 @@ def seeds_sentence(results: Results) -> str:
 
 
 def views_sentence(results: Results) -> str:
-    """Return how the number of stored views V stands to the number of epochs."""
+    """Return how the number of stored views V compares with the number of epochs."""
     views, epochs = results.params.views.count, results.params.training.epochs
     if views < epochs:
         return (
@@ -144,7 +144,7 @@ def views_sentence(results: Results) -> str:
             f"{views}, so each view returns {epochs / views:.3g} times. {epochs} views would equal fresh augmentation "
             f"in every epoch, with the teachers answering online."
         )
-    return f"{views} augmented views for {epochs} epochs: every epoch has a view of its own, as with online teachers."
+    return f"{views} augmented views for {epochs} epochs: every epoch has its own view, as with online teachers."
 
 
 def resampling_sentence(results: Results) -> str:
@@ -172,7 +172,7 @@ def family_size(results: Results) -> int:
 
 
 def rank_sentence(results: Results, metric: str) -> str:
-    """Return which method has the highest figure and where RoS-KD stands."""
+    """Return which method has the highest figure and the rank of RoS-KD."""
     scores = {method: results.figure(method, metric).mean for method in results.methods}
     scores = {method: score for method, score in scores.items() if np.isfinite(score)}
     if not scores:

@@ -71,7 +71,7 @@ def embed(figures: Mapping[str, Figure], folder: Path) -> dict[str, Embedded]:
 
 
 def environment() -> jinja2.Environment:
-    """Return where the templates lie; everything that comes from the data is escaped."""
+    """Return the environment of the templates; everything that comes from the data is escaped."""
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,

@@ -155,7 +155,7 @@ def confusion_counts(results: Results, method: str) -> tuple[np.ndarray, np.ndar
 
 
 def _called(results: Results, method: str, seed: int, logits: np.ndarray) -> np.ndarray:
-    """Return the predicted classes, bool (N, C); findings at the thresholds that stand in metrics/students.csv."""
+    """Return the predicted classes, bool (N, C); findings at the thresholds of metrics/students.csv."""
     if results.params.task == "multiclass":
         return indicator(logits.argmax(axis=1), logits.shape[1])
     table = results.students

@@ -36,7 +36,7 @@ class Drawing:
 def write_page(
     folder: Path, name: str, title: str, lines: Sequence[str], tables: Sequence[Table], drawings: Mapping[str, Drawing]
 ) -> list[Path]:
-    """Write index.html and figures/*.png into `folder` and return their paths; `lines` stand below the title."""
+    """Write index.html and figures/*.png into `folder` and return their paths; `lines` are below the title."""
     with mpl.rc_context(style.RC):
         embedded = embed({key: one.figure for key, one in drawings.items()}, folder / "figures")
     captions = {key: (one.alt, one.caption) for key, one in drawings.items()}

@@ -23,7 +23,7 @@ LOG_FROM = 20
 
 
 def main_rows(summary: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows that methods stand for: the last epoch, RoS-KD's smoothed weights."""
+    """Return the rows of each method's own checkpoint: the last epoch, RoS-KD's smoothed weights."""
     own = summary["method"].map({name: method.checkpoint for name, method in METHODS.items()})
     return summary.loc[summary["checkpoint"] == own]
 
@@ -66,7 +66,7 @@ def _grid_figure(summary: pd.DataFrame, names: list[str]) -> Figure:
 
 
 def _curves(panel: Axes, rows: pd.DataFrame, factor: str) -> None:
-    """One line per method; intervals stand side by side, so that they can be told apart."""
+    """One line per method; intervals are side by side, so that they do not overlap."""
     levels = list(dict.fromkeys(rows[factor]))
     numeric = _is_numeric(factor, rows[factor])
     places = {level: _number(factor, level) if numeric else float(i) for i, level in enumerate(levels)}
@@ -156,7 +156,7 @@ def search_figures(study: optuna.Study, metric: str) -> dict[str, Figure]:
                 if legend := axes.flat[0].get_legend():  # Optuna draws none for one trial
                     legend.remove()
             figure.suptitle("")
-            if name == "slice":  # its colour bar has a place of its own, which a layout would forget
+            if name == "slice":  # a layout would forget the place of its colour bar
                 figure.subplots_adjust(left=0.07, right=0.93, bottom=0.17, top=0.97, wspace=0.12)
                 figure.axes[-1].set_position((0.945, 0.17, 0.012, 0.8))
             else:

@@ -16,7 +16,7 @@ METHOD_COLOURS = {
     "stochastic_full": "#5E4FA2",
     "roskd": "#D55E00",
 }
-"""Okabe and Ito's palette, which colour-blind readers can tell apart, with grey and brown added."""
+"""Okabe and Ito's palette, which colour-blind readers can distinguish, with grey and brown added."""
 
 METHOD_LINES = {"baseline_3_same": "--", "roskd_unseen": "--"}
 """The side methods are dashed, so that no pair of lines rests on colour alone."""
@@ -26,7 +26,7 @@ TEACHER_COLOURS = ("#332288", "#44AA99", "#999933", "#882255", "#DDCC77", "#1177
 
 CHANGED = "#B2182B"
 CORRECTED = "#2166AC"
-PLAIN = "#6B8CAE"  # bars that stand for no method
+PLAIN = "#6B8CAE"  # bars of no method
 INK = "#1F2933"
 FAINT = "#9AA5B1"
 WIDTH = 11.0  # inches; the page shows a figure at 1100 px, so a point is 1.4 px
@@ -34,6 +34,7 @@ RESOLUTION = 180  # pixels per inch
 
 RC: dict[Any, Any] = {
     "font.size": 9,
+    "text.parse_math": False,  # a class may be called $x$
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",

@@ -1,4 +1,4 @@
-"""Run a server as a child: on a free port, and ended with all its processes when we are told to stop."""
+"""Run a server as a child: on a free port, and ended with all its processes when this one is asked to stop."""
 
 import os
 import signal
@@ -25,11 +25,11 @@ def require_free_port(host: str, port: int) -> None:
 
 
 def supervise(command: list[str], environment: dict[str, str]) -> int:
-    """Run a server and its children until they end; return its exit status, 0 where we were told to stop it.
+    """Run a server and its children until they end; return its exit status, 0 where this process was asked to stop it.
 
     Ctrl-C and SIGTERM are passed on as SIGTERM, on which the server answers what it has begun.
     """
-    # a session of its own, so that Ctrl-C reaches the server once, through us, and all of its processes
+    # a separate session, so that Ctrl-C reaches the server once, through us, and all of its processes
     server = subprocess.Popen(command, env=environment, start_new_session=True)
     stopped = False
 

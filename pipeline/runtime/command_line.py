@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 
 from models.errors import ModelError
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, masked
 
 
 def report(message: str) -> None:
@@ -17,7 +17,7 @@ def run_plainly(app: Callable[[], object], report: Callable[[str], None] = repor
     try:
         app()
     except (UserError, ModelError) as error:
-        report(str(error))
+        report(masked(str(error)))
         sys.exit(2)
     except OSError as error:
         if error.filename is None:

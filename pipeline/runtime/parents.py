@@ -1,4 +1,4 @@
-"""Notice that whoever started this process has died: a killed `dvc repro` or torchrun leaves its processes training."""
+"""Notice that the process which started this one has died: a killed `dvc repro` or torchrun leaves its processes training."""
 
 import os
 
@@ -23,7 +23,7 @@ class ParentWatch:
             self._watched += [("dvc", process) for process in parents if _is_dvc(process)][:1]
 
     def require_alive(self) -> None:
-        """Raise UserError if one of them is gone; the resume file lets the next run go on from here."""
+        """Raise UserError if one of them is gone; the resume file lets the next run continue from here."""
         for name, process in self._watched:
             if not process.is_running():
                 raise UserError(

@@ -19,6 +19,10 @@ def run(model_uri: str | None, port: int, host: str = HOST) -> None:
     from pipeline.tracking.connection import tracking_uri
 
     uri = model_uri or f"models:/roskd-{load().data.source}@champion"
+    if not uri.startswith(("models:/", "runs:/")) and not Path(uri).is_dir():
+        raise UserError(
+            f"MODEL is {uri!r}; name a registered model, such as models:/roskd-phantom/2, or a model's folder"
+        )
     require_free_port(host, port)
     if not tracking.model_exists(uri):
         raise UserError(f"no model {uri} in {tracking_uri()}: run make repro first, or name another one with MODEL=")

@@ -21,7 +21,7 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"
-"""A forked worker is there after milliseconds, a spawned one, which imports everything anew, after seconds."""
+"""A forked worker is there after milliseconds, a spawned one, which imports everything again, after seconds."""
 AHEAD = 2
 """Tasks that a worker has at hand, so that it never waits for the next."""
 
@@ -109,14 +109,14 @@ def _give_next(worker: _Worker[Task, Result], waiting: Iterator[Task]) -> None:
 
 def _killed() -> UserError:
     return UserError(
-        "prepare: a worker process was killed, perhaps for want of memory. Run again: what is finished is kept. If it "
+        "prepare: a worker process was killed, perhaps because memory ran out. Run again: what is finished is kept. If it "
         "happens again, lower machine.workers"
     )
 
 
 def _serve(work: Callable[[Task], Result], line: connection.Connection) -> None:
     """What a worker does."""
-    gc.freeze()  # to look through what the parent has would copy every page that it lies on
+    gc.freeze()  # to look through what the parent has would copy every memory page that holds it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     while True:

@@ -1,6 +1,5 @@
 """Stage `prepare`: decode and resize every image once; write the array, the table and the data report."""
 
-import os
 import sys
 import tempfile
 from collections import Counter
@@ -13,7 +12,7 @@ import PIL
 
 import models
 from pipeline.common.errors import UserError
-from pipeline.common.files import sha256_file, sha256_json, write_json
+from pipeline.common.files import flush, sha256_file, sha256_json, write_json
 from pipeline.common.labels import encode, indicator
 from pipeline.common.layout import Layout
 from pipeline.data.array import Decoded, decode_images, quarantined, readable_array, require_few_bad
@@ -59,8 +58,7 @@ def _finish(
     samples.to_csv(table, index=False)
     hashes = tables | {layout.images.name: sha256_file(array), layout.samples.name: sha256_file(table)}
     report = _report(params, layout, source, decoded, duplicates, hashes)
-    with array.open("rb") as stream:
-        os.fsync(stream.fileno())  # a loss of power must not leave an array that looks finished
+    flush(array)
     layout.data_report.unlink(missing_ok=True)  # a report is there only beside the array it describes
     array.replace(layout.images)
     table.replace(layout.samples)
@@ -108,7 +106,7 @@ def _print_summary(layout: Layout, report: dict[str, Any]) -> None:
     print(f"prepare: {report['images']} images of {report['groups']} groups, {len(report['quarantined'])} quarantined")
     if report["duplicate_sets"]:
         print(
-            f"prepare: warning: {report['duplicate_sets']} sets of images have the same pixels but lie in different "
+            f"prepare: warning: {report['duplicate_sets']} sets of images have the same pixels but belong to different "
             f"groups, {report['conflicting_sets']} of them under different labels; {layout.data_report} lists them"
         )
 

@@ -39,9 +39,10 @@ def _sources(workshop: Workshop, params: Params, layout: Layout, seed: int, meth
     if pool is None:
         return []
     for name in teachers_of(method, params.teachers.architectures):
-        path = weights = layout.teacher_weights(seed, pool, name)
+        path = layout.teacher_weights(seed, pool, name)
+        digest = sha256_file(path)
         if params.distillation.soft_labels == "stored":
             path = layout.answers(seed, pool, name)
-            require_origin(path, path.with_suffix(".json"), origin_for(workshop, params, sha256_file(weights)))
-        found.append(Source(name, path, sha256_file(path)))
+            digest = require_origin(path, path.with_suffix(".json"), origin_for(workshop, params, digest))
+        found.append(Source(name, path, digest))
     return found

@@ -38,16 +38,12 @@ def worker(name: Name) -> None:
 
 
 @app.command()
-def report(
-    name: Name,
-    wall: Annotated[float | None, typer.Option(hidden=True)] = None,
-    workers: Annotated[int, typer.Option(hidden=True)] = 1,
-) -> None:
+def report(name: Name) -> None:
     """Write the tables, pictures and page of a study again, from what it has finished."""
     from pipeline.study.page import finish
 
     with _plain_storage_errors():
-        finish(load(), Layout(), name, wall, workers)
+        finish(load(), Layout(), name)
 
 
 @app.command()

@@ -29,7 +29,7 @@ class Grid:
     def work(self) -> None:
         """Make every student of the grid that can be made; waits for those of other workers, which may die.
 
-        A failure of the setting's own, such as a diverging loss, is noted and not tried again; any other, such as a GPU
+        A failure of the setting's, such as a diverging loss, is noted and not tried again; any other, such as a GPU
         that is not there, is the machine's and ends this worker alone.
         """
         while left := self.left():

@@ -33,7 +33,7 @@ from pipeline.study.trials import Trials, open_storage
 FIGURES = {"f1_macro": "F1", "auroc_macro": "AUROC"}
 
 
-def finish(params: Params, layout: Layout, name: str, wall: float | None, workers: int) -> None:
+def finish(params: Params, layout: Layout, name: str, wall: float | None = None, workers: int = 1) -> None:
     """Write everything that a study shows; `wall`: seconds of the whole study by the clock, if it ran in one go.
 
     Raises UserError where no trial is complete.
@@ -81,7 +81,7 @@ def _finish_grid(plan: Plan, params: Params, layout: Layout, students: Students)
 
 
 def _track_units(plan: Plan, grid: Grid, run: tracking.StudyRun) -> None:
-    """Give every finished unit of a grid a run of its own, with what its students reached."""
+    """Give every finished unit of a grid its own run, with what its students reached."""
     for number, unit in enumerate(plan.units):
         if grid.is_finished(number) and not run.has_trial(number):
             figures = {

@@ -6,12 +6,15 @@ import subprocess
 import sys
 import time
 
+import torch
+
 from pipeline import tracking
 from pipeline.common.errors import UserError
 from pipeline.common.layout import Layout
 from pipeline.params.tree import Params
 from pipeline.runtime.workers import count_cores
 from pipeline.study.grid import Grid
+from pipeline.study.page import finish
 from pipeline.study.plan import Plan, make_plan
 from pipeline.study.search import Searcher
 from pipeline.study.students import Students
@@ -45,9 +48,9 @@ def run(params: Params, layout: Layout, name: str, workers: int, *, again: bool 
             f"study {name}: {left} of {total} {_units(plan)} are left, though its workers have ended; what they "
             "printed says why. The same command continues"
         )
-    wall = [f"--wall={time.time() - begun:.1f}"] if fresh else []
-    command = [sys.executable, "-m", "pipeline.study", "report", name, *wall, f"--workers={workers}"]
-    return subprocess.run(command, check=False, env=_environment(workers)).returncode
+    torch.set_num_threads(_threads(workers))  # what is still to be trained for the report rounds as in a worker
+    finish(params, layout, name, time.time() - begun if fresh else None, workers)
+    return 0
 
 
 def work(params: Params, layout: Layout, name: str) -> None:
@@ -85,8 +88,13 @@ def _run_workers(name: str, workers: int) -> bool:
 
 
 def _environment(workers: int) -> dict[str, str]:
+    return {"OMP_NUM_THREADS": str(_threads(workers))} | dict(os.environ)
+
+
+def _threads(workers: int) -> int:
     """The cores shared out; what the user has set stays."""
-    return {"OMP_NUM_THREADS": str(max(1, count_cores() // workers))} | dict(os.environ)
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdecimal() else max(1, count_cores() // workers)
 
 
 def _search_line(name: str, params: Params) -> str:

@@ -16,14 +16,14 @@ from optuna.trial import FrozenTrial, TrialState
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import SQLAlchemyError
 
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, first_line
 from pipeline.common.files import locked
 from pipeline.common.layout import Layout
 from pipeline.params.tree import Params
 from pipeline.study.plan import Plan
 
 VARIABLE = "ROSKD_STUDY_STORAGE"
-"""Environment variable that stands for `study.storage`: a password does not belong into a versioned file."""
+"""Environment variable that replaces `study.storage`: a password does not belong in a versioned file."""
 HEARTBEAT, GRACE = 5, 20
 """Seconds between a worker's signs of life, and without one until its trial is given to another."""
 RETRIES = 3
@@ -49,7 +49,7 @@ def plain_storage_errors() -> Iterator[None]:
         yield
     except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
         raise UserError(
-            f"study.storage was lost: {_first_line(error)}. The trials that are finished are kept; once it can be "
+            f"study.storage was lost: {first_line(error)}. The trials that are finished are kept; once it can be "
             "reached again, the same command continues"
         ) from error
 
@@ -161,7 +161,7 @@ def _file(path: Path) -> RDBStorage:
                 connection.execute("PRAGMA journal_mode=WAL")
             connection.close()
         except sqlite3.DatabaseError as error:
-            raise UserError(f"{path}: is no database of studies ({error}); move it away to begin anew") from error
+            raise UserError(f"{path}: is no database of studies ({error}); move it away to start over") from error
         return _open(URL.create("sqlite", database=str(path)), f"the file {path}")
 
 
@@ -194,13 +194,9 @@ def _open(url: URL, shown: str) -> RDBStorage:
         )
     except (SQLAlchemyError, ImportError, RuntimeError) as error:
         raise UserError(
-            f"study.storage {shown}: cannot be used: {_first_line(error)}\nStart the database or correct the URL "
+            f"study.storage {shown}: cannot be used: {first_line(error)}\nStart the database or correct the URL "
             f"(params.yaml, or the environment variable {VARIABLE}); sqlite keeps the trials in artifacts/studies"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
 
 
 def _changes(begun: dict[str, Any], now: dict[str, Any]) -> str:

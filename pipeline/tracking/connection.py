@@ -4,15 +4,17 @@ import hashlib
 import importlib
 import logging
 import os
+import sqlite3
 import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote, urlsplit
 
-from pipeline.common.errors import UserError
+from pipeline.common.errors import UserError, first_line
 from pipeline.common.files import locked
 
 if TYPE_CHECKING:
@@ -64,9 +66,43 @@ def connect() -> "MlflowClient":
     from mlflow import MlflowClient
 
     with plain_errors(uri), exclusive(uri):
+        if database := database_file(uri):
+            _make_whole(database)
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)
     return client
+
+
+def _make_whole(database: Path) -> None:
+    """Make a fresh store under another name and rename it: MLflow cannot open one whose tables were half made.
+
+    A file that an earlier version left in that state holds no runs; it is set aside.
+    """
+    from mlflow import MlflowClient
+
+    if database.exists():
+        if not _is_half_made(database):
+            return
+        database.replace(database.with_name(f"{database.name}.unfinished"))
+        print(f"{database}: its making was interrupted and it holds no runs; set aside, a new one is made", flush=True)
+    unfinished = database.with_name(f".{database.name}.partial")
+    unfinished.unlink(missing_ok=True)
+    MlflowClient(f"sqlite:///{unfinished}").search_experiments(max_results=1)
+    unfinished.replace(database)
+
+
+def _is_half_made(database: Path) -> bool:
+    """Whether a file is empty, or has some of MLflow's tables but not the experiment that is made last."""
+    if database.stat().st_size == 0:
+        return True
+    with closing(sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True)) as connection:
+        try:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            if not tables & {"experiments", "alembic_version"}:
+                return not tables
+            return "experiments" not in tables or not connection.execute("SELECT 1 FROM experiments").fetchone()
+        except sqlite3.DatabaseError:  # no database at all: MLflow's own message says so
+            return False
 
 
 @contextmanager
@@ -77,8 +113,8 @@ def plain_errors(uri: str) -> Iterator[None]:
 
     try:
         yield
-    except (MlflowException, SQLAlchemyError, OSError) as error:
-        reason = str(error).strip().partition("\n")[0]
+    except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+        reason = first_line(error)
         raise UserError(f"tracking store {uri}: {reason}\n{_remedy(uri, reason)}") from error
 
 
@@ -101,7 +137,9 @@ def _require_answer(uri: str) -> None:
     if not uri.startswith(("http://", "https://")):
         return
     try:
-        urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=REACHABLE_WITHIN).close()
+        parts = urlsplit(uri)  # urllib takes user:password@ for a part of the host's name
+        bare = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+        urllib.request.urlopen(f"{bare.rstrip('/')}/health", timeout=REACHABLE_WITHIN).close()
     except urllib.error.HTTPError:
         return
     except (OSError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""Runs that are logged while they train: continued after a kill, replaced when trained anew."""
+"""Runs that are logged while they train: continued after a kill, replaced when trained again."""
 
 import logging
 import math
@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from pipeline.common.errors import first_line
 from pipeline.common.files import sha256_file
 from pipeline.common.layout import Layout
 from pipeline.params.tree import Params
@@ -38,7 +39,7 @@ class LiveRun:
         fresh = [point for point in points if not self._has(point)]
         try:
             self._session.log(self.run_id, fresh)
-        except Exception as error:  # whatever a network, a database or MLflow raises: training goes on
+        except Exception as error:  # whatever a network, a database or MLflow raises: training continues
             self._give_up(error)
         self._logged |= {(point.key, point.step): point.value for point in fresh}
 
@@ -74,9 +75,9 @@ class LiveRun:
         return logged is not None and math.isclose(logged, point.value, rel_tol=1e-4, abs_tol=1e-6)
 
     def _give_up(self, error: Exception) -> None:
-        reason = str(error).strip().partition("\n")[0]
         logger.warning(
-            "tracking stopped: %s\ntraining goes on; the stage track will make this run from its history file", reason
+            "tracking stopped: %s\ntraining continues; the stage track will make this run from its history file",
+            first_line(error),
         )
         self._session = None
 

@@ -56,7 +56,7 @@ def mirror(params: Params, layout: Layout) -> Summary:
 
     A child counts as right if it is finished and its content tag is the hash of its history.csv; every other run of it
     is replaced by one made from the files and tagged `reused`. Test metrics are logged again where they changed: their
-    newest value stands at the same step. Raises UserError where an artefact is missing or the tracker cannot be used.
+    newest value is at the same step. Raises UserError where an artefact is missing or the tracker cannot be used.
     """
     if not params.tracking.enabled:
         return Summary(enabled=False)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from urllib.parse import quote
 
+from pipeline.common.errors import masked
 from pipeline.common.files import sha256_file, sha256_json
 from pipeline.common.layout import Layout
 from pipeline.params.file import PARAMS_FILE
@@ -17,7 +18,6 @@ ATTACHED = "roskd.attached"
 def attachments(layout: Layout) -> dict[str, list[Path]]:
     """The files that the parent keeps, by folder; the ONNX model is in the registered model instead."""
     return {
-        "": [PARAMS_FILE],
         "report": [layout.report, layout.data_card, layout.table],
         "report/figures": sorted(layout.figures.glob("*.png")),
         "metrics": sorted(path for path in layout.summary.parent.glob("[!.]*") if path.suffix in (".csv", ".json")),
@@ -37,16 +37,17 @@ def settle_parent(
     session.show_data(parent)
     values = headlines([child for child in expected if child.kind == "student"], evaluation)
     files = {folder: [path for path in paths if path.is_file()] for folder, paths in attachments(layout).items()}
-    attached = sha256_json(
-        {f"{folder}/{path.name}": sha256_file(path) for folder, paths in files.items() for path in paths}
-    )
+    parameters = masked(PARAMS_FILE.read_text(encoding="utf-8"))  # study.storage may hold a password
+    hashes = {f"{folder}/{path.name}": sha256_file(path) for folder, paths in files.items() for path in paths}
+    attached = sha256_json([parameters, hashes])
     tags = {EVALUATION: values_hash(values), ATTACHED: attached, NOTE: _comparison(session, compared)}
     if parent.data.tags.get(EVALUATION) != tags[EVALUATION]:
         session.log(session.parent_id, [Point(key, 0, value) for key, value in values.items()])
     if parent.data.tags.get(ATTACHED) != attached:
         for folder, paths in files.items():
             for path in paths:
-                session.client.log_artifact(session.parent_id, str(path), folder or None)
+                session.client.log_artifact(session.parent_id, str(path), folder)
+        session.client.log_text(session.parent_id, parameters, PARAMS_FILE.name)
     if any(parent.data.tags.get(key) != value for key, value in tags.items()):
         session.tag(session.parent_id, tags)
     if not session.adopted and parent.info.status != "FINISHED":

@@ -106,7 +106,7 @@ def values_hash(values: dict[str, float]) -> str:
 
 
 def _student_key(row: dict[Hashable, str]) -> str | None:
-    """`test/f1_macro` of the weights the method stands for, `test/selected/f1_macro` of its other checkpoints.
+    """`test/f1_macro` of the method's own checkpoint, `test/selected/f1_macro` of its other checkpoints.
 
     Validation of the last weights is left out, because it is the last point of the curve; so is validation by class.
     """

@@ -26,7 +26,7 @@ SAME_DATA = {
     "classes": "the classes",
     "task": "the task",
 }
-"""Tags that must agree before two versions are compared, and what each stands for."""
+"""Tags that must agree before two versions are compared, and what each means."""
 MEASURED_ONCE = 0
 """The step of the test metrics; epochs count from 1, so these alone are linked to the model."""
 

@@ -42,7 +42,7 @@ class State:
 class Child:
     """One run below the parent: `name` identifies it there, `title` is shown, `history` holds its curves.
 
-    A study's trial has no history of its own.
+    A study's trial has no history.
     """
 
     kind: Literal["teacher", "student", "trial"]

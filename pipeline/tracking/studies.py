@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.common.errors import first_line
 from pipeline.common.layout import Layout
 from pipeline.params.tree import Params
 from pipeline.tracking.connection import plain_errors
@@ -62,12 +63,14 @@ class StudyRun:
             yield run
 
     def lost(self, run_id: str) -> None:
-        """End the run of a trial whose worker was killed; one of another machine may be in a tracker of its own."""
+        """End the run of a trial whose worker was killed; one of another machine may be in another tracker."""
         if self._session and run_id:
             try:
                 self._session.client.set_terminated(run_id, "KILLED")
             except Exception as error:  # as in LiveRun: whatever the tracker raises
-                logger.warning("the run %s of a trial whose worker was killed stays open: %s", run_id, error)
+                logger.warning(
+                    "the run %s of a trial whose worker was killed stays open: %s", run_id, first_line(error)
+                )
 
     def finish(self, values: Mapping[str, float], files: Sequence[Path], note: str) -> None:
         """Log the study's own figures and files, and end its run. Raises UserError where the tracker cannot."""

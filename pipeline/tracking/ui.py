@@ -3,6 +3,7 @@
 import os
 import sys
 
+from pipeline.common.errors import masked
 from pipeline.runtime.children import HOST, require_free_port, supervise
 from pipeline.tracking.connection import connect, database_file, tracking_uri
 
@@ -13,11 +14,11 @@ QUIET = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignor
 def ui(port: int) -> int:
     """Serve the tracker's pages on `port` of this machine until interrupted; returns the exit status.
 
-    Raises UserError where the port is taken or the store cannot be opened. A tracking server has pages of its own.
+    Raises UserError where the port is taken or the store cannot be opened. A tracking server has its own pages.
     """
     uri = tracking_uri()
     if uri.startswith(("http://", "https://")):
-        print(f"the runs are on the tracking server: open {uri}")
+        print(f"the runs are on the tracking server: open {masked(uri)}")
         return 0
     require_free_port(HOST, port)
     connect()

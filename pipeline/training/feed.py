@@ -1,7 +1,7 @@
 """How images and their order reach the device: an epoch's batches, and readers that keep the device from waiting.
 
 A data set that fits lives on the GPU as uint8. Otherwise a thread reads the next batches from the memory map into
-pinned memory and copies them on a stream of its own while the device works. A CPU reads each batch when it needs it:
+pinned memory and copies them on a separate stream while the device works. A CPU reads each batch when it needs it:
 that takes less than a thousandth of a step.
 """
 
@@ -25,7 +25,7 @@ RESIDENT_SHARE = 0.25
 AHEAD = 3
 """Batches that are read before they are asked for."""
 COPIED_AT_ONCE = 512
-"""Rows that stand in host memory while a data set is copied to the device."""
+"""Rows in host memory while a data set is copied to the device."""
 
 
 def epoch_batches(num_samples: int, batch_size: int, seed: int, epoch: int, world: int = 1) -> list[np.ndarray]:

@@ -1,6 +1,7 @@
 """Resume files: what a killed training needs to end bit for bit as an unbroken one."""
 
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -15,10 +16,22 @@ class ResumeFile:
         self.path = path
 
     def load(self, device: torch.device) -> dict[str, Any] | None:
-        """Return the saved state, or None where there is none; tensors come to `device`."""
+        """Return the saved state, or None where there is none; tensors come to `device`.
+
+        A file that is damaged is set aside with a message, and the training begins again.
+        """
         if not self.path.exists():
             return None
-        return torch.load(self.path, map_location=device, weights_only=True)
+        try:
+            return torch.load(self.path, map_location=device, weights_only=True)
+        except (OSError, EOFError, RuntimeError, ValueError, KeyError, UnpicklingError) as error:
+            aside = self.path.with_suffix(f"{self.path.suffix}.damaged")
+            self.path.replace(aside)
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            print(
+                f"{self.path}: is damaged ({reason}); set aside as {aside.name}, this training begins again", flush=True
+            )
+            return None
 
     def save(self, state: dict[str, Any]) -> None:
         """Write the state."""

@@ -89,6 +89,6 @@ class World:
         """Return what process 0 passes, in every process, once all have come here."""
         if self.size == 1:
             return value
-        told: list[Any] = [value]
-        dist.broadcast_object_list(told, 0)
-        return told[0]
+        shared: list[Any] = [value]
+        dist.broadcast_object_list(shared, 0)
+        return shared[0]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from pipeline.common.files import sha256_file
 from pipeline.common.layout import Layout
 from pipeline.data.prepared import REPORT_FIELDS
 
@@ -26,6 +27,14 @@ def write_prepared(
     np.save(layout.images, np.zeros((len(ids), 4, 4, 1), np.uint8) if images is None else images)
     content = dict.fromkeys(REPORT_FIELDS) | {"classes": list(classes), "sha256": "0" * 64} | report
     layout.data_report.write_text(json.dumps(content))
+    write_hashes(layout)
+
+
+def write_hashes(layout: Layout) -> None:
+    """Take up the files as they are now into report.json, as if prepare had written them."""
+    report = json.loads(layout.data_report.read_text())
+    report["hashes"] = {path.name: sha256_file(path) for path in (layout.images, layout.samples)}
+    layout.data_report.write_text(json.dumps(report))
 
 
 def write_split(layout: Layout, split: Sequence[str] | np.ndarray) -> None:

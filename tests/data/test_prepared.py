@@ -9,7 +9,7 @@ import pytest
 from pipeline.common.errors import UserError
 from pipeline.common.layout import Layout
 from pipeline.data.prepared import REPORT_FIELDS, PreparedData, load_prepared, open_images, read_report, read_samples
-from tests.data.made_files import write_prepared, write_split
+from tests.data.made_files import write_hashes, write_prepared, write_split
 
 
 @pytest.fixture
@@ -75,11 +75,22 @@ def test_a_report_that_is_missing_or_broken_is_refused(layout):
 
 def test_files_that_are_missing_or_damaged_are_named(layout):
     layout.samples.write_text("sample_id,group_id\ns0,l1\n")
+    with pytest.raises(
+        UserError, match=r"samples\.csv: is damaged, its SHA-256 is not the one .* Delete .*/data and run"
+    ):
+        read_samples(layout, "multiclass")
+    write_hashes(layout)
     with pytest.raises(UserError, match=r"samples\.csv: has no column label"):
         read_samples(layout, "multiclass")
     layout.samples.write_text("sample_id,group_id,label\ns0,l1,SCC\n")
+    write_hashes(layout)
     with pytest.raises(UserError, match=r"samples\.csv: data row 1: unknown class 'SCC'"):
         read_samples(layout, "multiclass")
     layout.images.write_bytes(layout.images.read_bytes()[:50])
-    with pytest.raises(UserError, match=r"images\.npy: cannot be read .* Delete .*data and run make repro again"):
+    with pytest.raises(
+        UserError, match=r"images\.npy: is damaged, its SHA-256 is not the one .* Delete .*/data and run"
+    ):
+        open_images(layout)
+    layout.images.unlink()
+    with pytest.raises(UserError, match=r"images\.npy: cannot be read \(No such file or directory\)\. Delete .*/data"):
         open_images(layout)

@@ -92,7 +92,7 @@ def test_numbers_in_a_csv_are_classes_as_they_are_typed(folder, params_of):
         ("multilabel", {"label": "found"}, "set data.table.separator to what joins its findings"),
         ("multilabel", {"label": ["Mass", "Hernia"], "separator": "|"}, "lists 0/1 columns, which need none"),
         ("multilabel", {"label": ["Mass"]}, r"has 1 classes \['Mass'\]; at least 2 .*for one finding: task multiclass"),
-        ("multilabel", {"label": ["Mass", "Mass"]}, r"label is \['Mass', 'Mass'\]; each column may stand there once"),
+        ("multilabel", {"label": ["Mass", "Mass"]}, r"label is \['Mass', 'Mass'\]; the columns must be unique"),
         ("multilabel", {"label": ["Mass", "found"]}, "data row 1, column found: 'Effusion; Mass' is neither 0 nor 1"),
         ("multilabel", {"label": ["Mass", "Hernia"], "classes": ["Mass", "X"]}, "the names must be the same"),
         ("multiclass", {"label": ["Mass", "Effusion"]}, "data row 1: 2 of the columns Mass, Effusion are 1"),

@@ -8,9 +8,11 @@ import pytest
 
 from pipeline.common.errors import UserError
 from pipeline.common.layout import Layout
+from pipeline.data.prepared import PreparedData
 from pipeline.data.variants import Variants
 from pipeline.params.file import with_values
 from pipeline.params.tree import Params, of_images
+from pipeline.stages import noise, split, subsets
 from tests.data.made_files import write_prepared
 
 
@@ -68,6 +70,20 @@ def test_each_split_and_noise_has_its_own_data_made_once(layout, params):
     elsewhere = variants.prepared(with_values(params, {"split.seed": 1}, "test"))
     assert not np.array_equal(elsewhere.split, first.split)
     assert np.array_equal(elsewhere.targets("test"), elsewhere.published[elsewhere.rows("test")])
+
+
+@pytest.mark.parametrize("values", [{}, {"split.folds": 3, "split.fold": 2, "noise.kind": "pair", "subsets.seed": 5}])
+def test_they_are_what_the_stages_make(layout, params, values):
+    params = with_values(params, values, "test")
+    for stage in (split, noise, subsets):
+        stage.run(params, layout)
+    made, varied = PreparedData(layout, params.task), Variants(layout, params)
+    expected, found = made.prepared(params), varied.prepared(params)
+    for name in ("task", "classes", "images", "sample_ids", "groups", "split", "given", "published"):
+        assert np.array_equal(getattr(found, name), getattr(expected, name)), name
+    assert varied.digest == made.digest
+    for name, member in made.members(params).items():
+        assert np.array_equal(varied.members(params)[name], member), name
 
 
 def test_the_members_are_those_of_the_overlap_asked_for(layout, params):

@@ -12,9 +12,10 @@ from torch import nn
 from models.classifier import Classifier
 from models.inference import predict
 from pipeline.common.errors import UserError
+from pipeline.common.files import sha256_file
 from pipeline.data.views import Views
 from pipeline.distillation import soft_labels
-from pipeline.distillation.soft_labels import Origin, SoftLabels, origin_of, require_origin, write_soft_labels
+from pipeline.distillation.soft_labels import CONTENT, Origin, SoftLabels, origin_of, require_origin, write_soft_labels
 from pipeline.params.tree import ViewParams
 
 CPU = torch.device("cpu")
@@ -84,16 +85,16 @@ def origin() -> Origin:
 
 @pytest.fixture
 def finished(tmp_path, origin) -> tuple[Path, Path]:
-    """A file of answers and the record of what they were made from."""
+    """A file of answers and the record of their hash and of what they were made from."""
     path, record = tmp_path / "resnet18.npy", tmp_path / "origin.json"
     write(path, teacher())
-    record.write_text(json.dumps(origin))
+    record.write_text(json.dumps(origin | {CONTENT: sha256_file(path)}))
     return path, record
 
 
 def test_answers_of_other_teachers_views_or_data_are_refused_by_name(finished, origin):
     path, record = finished
-    require_origin(path, record, origin)
+    assert require_origin(path, record, origin) == sha256_file(path)
     cases = {
         "teacher weights": origin_of("two", "data", ROWS, VIEWS),
         "teacher weights, data": origin_of("two", "data", ROWS[1:], VIEWS),
@@ -118,6 +119,17 @@ def test_unfinished_answers_are_refused(finished, origin, missing):
     finished[missing].unlink()
     with pytest.raises(UserError, match=r"resnet18\.npy: no finished soft labels there\. Run the soft_labels stages"):
         require_origin(*finished, origin)
+
+
+def test_answers_that_were_altered_are_refused_by_name(finished, origin):
+    path, record = finished
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(
+        UserError, match=r"resnet18\.npy: is damaged, its SHA-256 is not the one .*Delete it\. Run the soft"
+    ):
+        require_origin(path, record, origin)
 
 
 @pytest.mark.parametrize("kept", [0, 100, 200])

@@ -164,7 +164,7 @@ def test_every_ablation_runs_to_its_tables_and_picture(prepared, tmp_path, monke
     students = Students(params, layout)
     for name, count in CELLS.items():
         Grid(make_plan(name, params, students.data.digest), params, layout, students).work()
-        finish(params, layout, name, None, 1)
+        finish(params, layout, name)
         _check_grid(layout.study(name), count)
 
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from pipeline.evaluation import bootstrap as resampling
-from pipeline.evaluation import metrics
+from pipeline.evaluation import bootstrap, metrics
 from pipeline.evaluation.bootstrap import draw, draw_kinds, draw_seeds, resample
 
 
@@ -20,7 +19,7 @@ def data(n: int = 300, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarra
 def test_the_first_row_is_the_test_split_itself() -> None:
     logits, targets, groups = data()
     draws = draw(groups, 1, np.random.default_rng(0), resamples=3)
-    names = (*resampling.METRICS, "accuracy")
+    names = (*bootstrap.METRICS, "accuracy")
     values = resample("multiclass", [logits], targets, draws, metrics=names)
     table = metrics.evaluate("multiclass", logits, targets, ("a", "b", "c"))
     overall = table[table["class"] == ""].set_index("metric")["value"]
@@ -32,7 +31,7 @@ def test_the_first_row_is_the_test_split_itself() -> None:
 def test_a_resample_equals_scikit_learn_on_repeated_samples() -> None:
     logits, targets, groups = data()
     draws = draw(groups, 1, np.random.default_rng(1), resamples=4)
-    values = resample("multiclass", [logits], targets, draws, metrics=(*resampling.METRICS, "accuracy"))
+    values = resample("multiclass", [logits], targets, draws, metrics=(*bootstrap.METRICS, "accuracy"))
     scores = metrics.probabilities("multiclass", logits)
     for r in range(1, 5):
         rows = np.repeat(np.arange(len(targets)), draws.counts[draws.group_of, r])
@@ -61,7 +60,7 @@ def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     logits, targets, groups = data()
     draws = draw(groups, 1, np.random.default_rng(0), resamples=20)
     whole = resample("multiclass", [logits], targets, draws)
-    monkeypatch.setattr(resampling, "CELLS", 7 * 300)
+    monkeypatch.setattr(bootstrap, "CELLS", 7 * 300)
     parts = resample("multiclass", [logits], targets, draws)
     for metric in whole:
         np.testing.assert_array_equal(whole[metric], parts[metric])

@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.evaluation import comparisons as statistics
 from pipeline.evaluation.bootstrap import Draws, draw, draw_kinds, resample
-from pipeline.evaluation.comparisons import bootstrap_interval, compare, holm, paired_bootstrap
+from pipeline.evaluation.comparisons import Interval, bootstrap_interval, compare, holm, paired_bootstrap
 
 NAN = float("nan")
 
@@ -133,7 +132,7 @@ def test_interval_of_an_accuracy_has_its_binomial_width() -> None:
     # one patient with all images leaves nothing to resample
     alone = draw(np.zeros(400), 1, np.random.default_rng(0), resamples=50)
     values = resample("multiclass", [logits], targets, alone, metrics=["accuracy"])["accuracy"]
-    assert bootstrap_interval(values, alone) == statistics.Interval(0.75, 0.75, 0.75, 1, 1)
+    assert bootstrap_interval(values, alone) == Interval(0.75, 0.75, 0.75, 1, 1)
 
 
 def test_images_of_a_patient_widen_the_interval() -> None:
@@ -152,7 +151,7 @@ def test_drawn_seeds_widen_the_interval_by_their_spread() -> None:
     # no group to speak of: figures 1 to 5 of five seeds, whose mean has the bootstrap variance 2 / 5
     fixed, both = draw_kinds(np.arange(4), 5, np.random.default_rng(0), resamples=4000)
     values = np.tile([1.0, 2, 3, 4, 5], (4001, 1))
-    assert bootstrap_interval(values, fixed) == statistics.Interval(3, 3, 3, 4, 5)
+    assert bootstrap_interval(values, fixed) == Interval(3, 3, 3, 4, 5)
     interval = bootstrap_interval(values, both)
     assert (interval.value, interval.n_seeds) == (3, 5)
     assert interval.high - interval.low == pytest.approx(2 * 1.96 * np.sqrt(2 / 5), abs=0.21)  # in steps of 0.2
@@ -167,7 +166,7 @@ def test_an_undefined_metric_stays_undefined() -> None:
 
 def test_resamples_that_leave_a_metric_undefined_are_left_out_of_the_interval() -> None:
     values = np.array([0.5, NAN, 0.25, 0.25, NAN])[:, None]
-    assert bootstrap_interval(values, draws_of(4)) == statistics.Interval(0.5, 0.25, 0.25, 4, 1)
+    assert bootstrap_interval(values, draws_of(4)) == Interval(0.5, 0.25, 0.25, 4, 1)
 
 
 def covered(trials: int, images: int) -> tuple[float, float]:

@@ -2,12 +2,14 @@
 
 import io
 import struct
+import tracemalloc
 import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, JpegImagePlugin, TiffImagePlugin
 
+from models import images
 from models.images import decode, load, load_sized, to_channels, to_square
 from models.pixels import MAX_PIXELS, ImageError
 from tests.models.encoding import colour, encoded, grey
@@ -173,7 +175,7 @@ def test_pages_are_refused():
     stream = io.BytesIO()
     page = Image.fromarray(grey())
     page.save(stream, "TIFF", save_all=True, append_images=[page, page])
-    with pytest.raises(ImageError, match="holds 3 pages"):
+    with pytest.raises(ImageError, match="holds several pages"):
         decode(stream.getvalue())
 
 
@@ -264,3 +266,36 @@ def test_a_square_jpeg_is_what_a_bare_pillow_loop_makes_of_it():
     content = encoded(np.random.default_rng(0).integers(0, 256, (100, 100, 3), np.uint8), "JPEG")
     bare = Image.open(io.BytesIO(content)).convert("RGB").resize((64, 64), Image.Resampling.BILINEAR)
     assert np.array_equal(load(content, size=64, resize="crop", channels=3), np.asarray(bare))
+
+
+def test_pages_are_not_counted_when_there_is_a_second_one(monkeypatch):
+    stream = io.BytesIO()
+    page = Image.new("L", (4, 4))
+    page.save(stream, "TIFF", save_all=True, append_images=[page] * 3)
+    with monkeypatch.context() as patch:
+        patch.setattr(TiffImagePlugin.TiffImageFile, "n_frames", property(lambda _: pytest.fail("counts all pages")))
+        with pytest.raises(ImageError, match="holds several pages"):
+            decode(stream.getvalue())
+    single = io.BytesIO()
+    Image.new("L", (4, 3), 7).save(single, "TIFF")
+    assert decode(single.getvalue()).tolist() == [[[7]] * 4] * 3
+
+
+def test_a_jpeg_of_very_many_scans_is_refused_before_it_is_decoded(monkeypatch):
+    stream = io.BytesIO()
+    Image.new("L", (64, 64), 9).save(stream, "JPEG", progressive=True)
+    content = stream.getvalue()
+    assert decode(content).shape == (64, 64, 1)
+    start = content.index(b"\xff\xda")
+    monkeypatch.setattr(JpegImagePlugin.JpegImageFile, "load", lambda _: pytest.fail("decodes it"))
+    with pytest.raises(ImageError, match="has more than 100 scans"):
+        decode(content[:start] + content[start:-2] * 120 + content[-2:])
+
+
+def test_transparency_of_a_large_image_takes_little_more_than_the_image():
+    tracemalloc.start()
+    picture = Image.new("RGBA", (2000, 2000), (200, 100, 50, 128))
+    images._over_black(picture)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 2.5 * 4 * 2000**2  # it was 7 times

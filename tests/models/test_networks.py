@@ -1,6 +1,5 @@
 """The five architectures: shapes, stems, seeded initial weights, pretrained weights."""
 
-from typing import get_args
 from urllib.error import URLError
 
 import pytest
@@ -8,8 +7,8 @@ import torch
 from torch import nn
 
 from models.classifier import WeightsError
-from models.networks import ARCHITECTURES, build
-from pipeline.params.tree import Architecture
+from models.names import ARCHITECTURES
+from models.networks import build
 
 FEATURES = {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "mobilenet_v2": 1280, "densenet121": 1024}
 PARAMETERS = {  # torchvision's published counts, less the head for 1000 classes
@@ -27,8 +26,11 @@ def count(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def test_parameters_know_the_same_architectures():
-    assert get_args(Architecture) == ARCHITECTURES
+@pytest.mark.parametrize("name", FEATURES)
+def test_parameters_know_every_architecture_that_can_be_built(name, make_params):
+    params = make_params(student={"architecture": name}, teachers={"architectures": [name]})
+    assert (params.student.architecture, params.teachers.architectures) == (name, (name,))
+    assert tuple(FEATURES) == ARCHITECTURES
 
 
 @pytest.mark.parametrize("stem", ["imagenet", "small"])

@@ -95,7 +95,7 @@ def test_what_is_read_is_what_was_written_and_the_remedy_works(store, log, damag
     damage(store.path(own))
     with pytest.raises(UserError, match=message) as error:
         store.file(own, "whole.txt")
-    assert str(error.value).endswith(f"Delete {store.path(own)} and run again: it is made anew")
+    assert str(error.value).endswith(f"Delete {store.path(own)} and run again: it will be made again")
     for path in store.path(own).iterdir():
         path.unlink()
     store.path(own).rmdir()

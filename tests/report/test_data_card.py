@@ -162,7 +162,7 @@ def test_long_lists_are_cut_and_the_rest_is_counted(make_run) -> None:
     row = data_card.duplicates(results)[0]
     assert (row.head, row.cells[:3]) == ("A + B, no finding", ["300", "s0, s1, s2, s3 and 96 more", "g0, g1"])
     html = card(results)
-    assert "left out: 1,234. The first 20 are shown, 1,214 more stand in data/report.json." in html
+    assert "left out: 1,234. The first 20 are shown, 1,214 more are in data/report.json." in html
     assert "The first 20 of 4,321 sets." in html
 
 

@@ -113,7 +113,7 @@ def test_the_report_tells_sizes_quarantine_and_duplicates(lesions, layout, capsy
     assert leftovers(layout) == []
     told = capsys.readouterr().out
     assert "prepare: 5 images of 5 groups, 1 quarantined" in told
-    assert "warning: 2 sets of images have the same pixels but lie in different groups, 1 of them under" in told
+    assert "warning: 2 sets of images have the same pixels but belong to different groups, 1 of them under" in told
 
 
 def test_the_twenty_most_frequent_sizes_are_listed(lesions, layout):

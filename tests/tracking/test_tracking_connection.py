@@ -2,8 +2,10 @@
 
 import os
 import socket
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -49,6 +51,50 @@ def test_three_processes_open_one_fresh_store_at_once(tmp_path):
     assert opened.stdout.split() == ["1", "1", "1"]  # each sees the default experiment
     assert opened.stderr == ""  # and nobody the chatter of the migration
     assert (tmp_path / "mlflow.db").is_file()
+
+
+STATES = {
+    "empty": [],
+    "first tables": ["CREATE TABLE experiments (experiment_id INTEGER)"],
+    "half migrated": [
+        "CREATE TABLE experiments (experiment_id INTEGER)",
+        "CREATE TABLE alembic_version (version_num VARCHAR(32))",
+        "INSERT INTO alembic_version VALUES ('451aebb31d03')",
+    ],
+}
+"""What a kill in the first second of a store has left."""
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_a_store_whose_making_was_interrupted_is_set_aside(tmp_path, monkeypatch, state, capsys):
+    path = tmp_path / "mlflow.db"
+    with closing(sqlite3.connect(path)) as connection:
+        for statement in STATES[state]:
+            connection.execute(statement)
+        connection.commit()
+    path.touch()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+    assert len(connect().search_experiments()) == 1
+    assert "its making was interrupted" in capsys.readouterr().out
+    assert path.with_name("mlflow.db.unfinished").exists()
+    connect()
+    assert capsys.readouterr().out == ""
+
+
+def test_a_store_has_its_name_only_when_it_is_whole(tmp_path, monkeypatch):
+    import mlflow
+
+    path, seen = tmp_path / "mlflow.db", []
+
+    class Watched(mlflow.MlflowClient):
+        def search_experiments(self, *arguments, **options):
+            seen.append(path.exists())
+            return super().search_experiments(*arguments, **options)
+
+    monkeypatch.setattr(mlflow, "MlflowClient", Watched)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{path}")
+    connect()
+    assert seen == [False, True]
 
 
 def test_the_default_is_a_file_here_and_the_variable_goes_before(tmp_path, monkeypatch):

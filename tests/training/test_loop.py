@@ -180,3 +180,13 @@ def test_a_second_pass_normalises_by_the_batch_and_leaves_the_statistics_alone()
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     model(pixels)
     assert model.state_dict()["backbone.1.num_batches_tracked"] == 1
+
+
+@pytest.mark.parametrize("damage", [b"", b"PK\x03\x04 cut off", b"not a file of torch"])
+def test_a_damaged_resume_file_is_set_aside_and_the_training_begins_again(tmp_path, capsys, damage):
+    path = tmp_path / "resume.pt"
+    path.write_bytes(damage)
+    fitted = trained(tmp_path, "supervised", path)
+    assert same(fitted, trained(tmp_path, "supervised", tmp_path / "whole.pt"))
+    assert f"{path}: is damaged" in capsys.readouterr().out
+    assert (tmp_path / "resume.pt.damaged").read_bytes() == damage

@@ -18,7 +18,7 @@ Reader = Callable[[int], np.ndarray]
 
 Raises models.images.ImageError or OSError for an image that cannot be read. Two methods may be there besides:
 `sized(i)` returns the members of Sized, the last where there are files; without it an image's size is S x S.
-`state(i)` returns the state that `sized` would tell, without reading, so that no image is kept whose file has changed.
+`state(i)` returns the state that `sized` would return, without reading, so that no image is kept whose file has changed.
 """
 
 
@@ -40,7 +40,7 @@ class Source:
 
     `samples`: one row per image with the text columns sample_id, group_id, label (findings joined by `|`) and, where
     the source has a test list or a split column, source_split (test and anything else, or train, val and test).
-    `open_images(scratch)` returns the reader; a source whose images lie in an archive unpacks it into the folder
+    `open_images(scratch)` returns the reader; a source whose images are in an archive unpacks it into the folder
     `scratch`, which is empty at first and lives until all images are prepared. `tables` are the files that, with the
     images, define the data.
     """
@@ -70,8 +70,8 @@ class ImageFiles:
         with open(path, "rb", buffering=0) as stream:  # noqa: PTH123 (Path.open takes longer)
             status = os.fstat(stream.fileno())
             if status.st_size > MAX_FILE_BYTES:
-                told = f"has {status.st_size:,} bytes, more than the {MAX_FILE_BYTES:,} allowed; shrink it first"
-                raise ImageError(told)
+                reason = f"has {status.st_size:,} bytes, more than the {MAX_FILE_BYTES:,} allowed; shrink it first"
+                raise ImageError(reason)
             content = stream.read()
         pixels, size = load_sized(content, size=self.size, resize=self.resize, channels=self.channels)
         return Sized(pixels, size, _state(path, status))

@@ -28,10 +28,10 @@ def leaves(path: str) -> bool:
 
 
 def resolve(names: pd.Series, root: Path, table: Path, column: str) -> list[Path]:
-    """Return the file of each image path, relative to `root`; `table` and `column` tell where the paths stand.
+    """Return the file of each image path, relative to `root`; `table` and `column` name where the paths come from.
 
     The folder is listed once and no file is opened, so 100,000 images take seconds. Raises UserError for a path that
-    is blank, leaves `root`, stands there twice or names no file.
+    is blank, leaves `root`, is duplicated or names no file.
     """
     for row, name in enumerate(names, 1):
         if not name.strip():

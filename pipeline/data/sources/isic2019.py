@@ -18,7 +18,7 @@ LAYOUT = f"{IMAGES}/, {GROUND_TRUTH} and {METADATA} (the official ISIC 2019 trai
 
 
 def open_isic2019(params: DataParams) -> Source:
-    """Open the folder `params.path`; groups are lesions, an image without a lesion_id is a group of its own."""
+    """Open the folder `params.path`; groups are lesions, an image without a lesion_id is its own group."""
     root = Path(params.path)
     require_folder(root, LAYOUT)
     require_folder(root / IMAGES, "the JPEG files")

@@ -36,7 +36,7 @@ TIMEOUT = 60
 
 @dataclass(frozen=True)
 class RawImages:
-    """A reader of uint8 images of one shape (H, W, channels) that lie one after another in a file."""
+    """A reader of uint8 images of one shape (H, W, channels), one after another in a file."""
 
     path: Path
     shape: tuple[int, int, int]
@@ -57,7 +57,7 @@ def open_medmnist(task: Task, params: DataParams) -> Source:
     """Open `params.medmnist.dataset` in the folder `params.path`; a missing file is fetched if `download` is true.
 
     Classes are named as MedMNIST names them, source_split is its own split. MedMNIST publishes no patient ids, so each
-    image is a group of its own: several images of one patient or lesion may lie in different splits.
+    image is its own group: several images of one patient or lesion may be in different splits.
     Only the labels are read here. Raises UserError.
     """
     name, size = params.medmnist.dataset, params.medmnist.size
@@ -125,7 +125,7 @@ def _download(url: str, path: Path, md5: str) -> None:
 
 @contextmanager
 def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
-    """Open an .npz file; damage that shows while it is read is told as a UserError."""
+    """Open an .npz file; damage found while reading becomes a UserError."""
     try:
         with zipfile.ZipFile(path) as archive:
             yield archive
@@ -199,4 +199,4 @@ def _unpack(path: Path, raw: Path, length: int) -> None:
             with archive.open(f"{split}_images.npy") as stream:  # columns first: turned in memory
                 file.write(np.lib.format.read_array(stream, allow_pickle=False).tobytes())
         if file.tell() != length:
-            raise ValueError(f"it holds {file.tell()} bytes of pixels, its headers tell of {length}")
+            raise ValueError(f"it holds {file.tell()} bytes of pixels, its headers say {length}")

@@ -21,7 +21,7 @@ SPLITS = ("train", "val", "test")
 def open_table(task: Task, params: DataParams) -> Source:
     """Open the table `params.table.file` in the folder `params.path`.
 
-    sample_id is the image's path as it stands in the table; without a group column each image is a group of its own.
+    sample_id is the image's path as the table has it; without a group column each image is its own group.
     Cells of labels, groups and splits are read without the spaces around them. For 0/1 columns, classes are in the
     order of the columns, otherwise in that of `params.table.classes`, or sorted. Raises UserError.
     """
@@ -43,7 +43,7 @@ def open_table(task: Task, params: DataParams) -> Source:
 def _table_path(root: Path, file: str) -> Path:
     if leaves(file):
         raise UserError(
-            f"data.table.file is {file!r}, which lies outside data.path {str(root)!r}; name a file inside that folder, "
+            f"data.table.file is {file!r}, which is outside data.path {str(root)!r}; name a file inside that folder, "
             "since data.path is what is watched for changes"
         )
     path = root / file
@@ -102,7 +102,7 @@ def _groups(cells: pd.Series, path: Path, column: str) -> list[str]:
         if is_missing(cell):
             raise UserError(
                 f"{path}: data row {row}, column {column}: {cell!r} names no group; every image needs its patient or "
-                "lesion. Give each image without one a name of its own, or set data.table.group: null"
+                "lesion. Give each image without one a unique name, or set data.table.group: null"
             )
     return [cell.strip() for cell in cells]
 

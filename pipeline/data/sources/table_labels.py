@@ -61,7 +61,7 @@ def _require_form(columns: TableParams, task: Task) -> None:
             "set it to null"
         )
     if len(set(label)) < len(label):
-        raise UserError(f"data.table.label is {list(label)}; each column may stand there once")
+        raise UserError(f"data.table.label is {list(label)}; the columns must be unique")
     if columns.classes is not None and sorted(columns.classes) != sorted(label):
         raise UserError(
             f"data.table.classes is {list(columns.classes)}, but data.table.label lists the columns {list(label)}; "
@@ -77,7 +77,7 @@ def _require_class_names(classes: Sequence[str], where: str) -> None:
         if SEPARATOR in name:
             raise UserError(f"{where}: the class name {name!r} contains {SEPARATOR!r}, which joins findings; rename it")
         if not name.strip() or classes.count(name) > 1:
-            raise UserError(f"{where}: {name!r} is blank or stands there twice; each class needs a name of its own")
+            raise UserError(f"{where}: {name!r} is blank or duplicated; each class needs a unique name")
 
 
 def _from_cells(cells: pd.Series, column: str, columns: TableParams, path: Path) -> list[set[str]]:
