@@ -55,7 +55,7 @@ ui: $(READY) ## compare runs in MLflow
 serve: $(READY) ## serve the registered champion over HTTP
 	python -m pipeline.stages serve --port "$$PORT" $${MODEL:+--model "$$MODEL"}
 
-lock: $(READY) ## compile requirements.lock anew from requirements.in
+lock: $(READY) ## compile requirements.lock from requirements.in
 	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		--no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock requirements.in
 

@@ -59,7 +59,7 @@ def load_sized(content: bytes, *, size: int, resize: Resize, channels: int) -> t
 def decode(content: bytes, at_least: int | None = None) -> Pixels:
     """Return an encoded image as uint8 (H, W, 1) where it is grey, (H, W, 3) in RGB where it has colours.
 
-    JPEG, PNG, TIFF, BMP and DICOM are distinguished by their content. With `at_least` a JPEG may be decoded at a half, a
+    JPEG, PNG, TIFF, BMP and DICOM are recognised by their content. With `at_least` a JPEG may be decoded at a half, a
     quarter or an eighth of its size, as long as both sides keep that many pixels. Raises ImageError.
     """
     return _array(_read(content, at_least)[0])

@@ -1,6 +1,8 @@
 """MLproject, python_env.yaml and Dockerfile: what they run, and that they install the one lock file."""
 
+import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -66,3 +68,22 @@ def test_environments_install_the_lock_file():
 def test_image_runs_as_a_user():
     lines = (REPOSITORY / "Dockerfile").read_text().splitlines()
     assert lines.index("USER roskd") < lines.index('CMD ["python", "-m", "pipeline.stages", "all"]')
+
+
+def test_what_a_user_names_reaches_no_shell(tmp_path):
+    """`make repro PRESET='$(touch x)'` names a preset that does not exist; it runs nothing."""
+    (tmp_path / ".venv/bin").mkdir(parents=True)
+    (tmp_path / ".venv/.ready").touch()
+    (tmp_path / "requirements.lock").touch()
+    os.utime(tmp_path / "requirements.lock", (0, 0))
+    shutil.copy("Makefile", tmp_path)
+    for name in ("python", "dvc"):
+        program = tmp_path / ".venv/bin" / name
+        program.write_text(f'#!/bin/sh\nprintf "{name}|"; printf "%s|" "$@"; echo\n')
+        program.chmod(0o755)
+    for attack in ("$(touch x)", "`touch x`", '"; touch x; "', "a b"):
+        for target, option in (("repro", "PRESET"), ("repro", "DATA"), ("study", "STUDY"), ("serve", "MODEL")):
+            command = ["make", target, f"{option}={attack.replace('$', '$$')}"]
+            printed = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+            assert f"|{attack}|" in printed
+    assert not (tmp_path / "x").exists()

@@ -1,6 +1,6 @@
 """Decode and resize every image once into one uint8 array (N, S, S, channels), to be read back as a memory map.
 
-The work continues in a folder that survives a kill: `pixels.npy` has a row for every image of the source, `journal.jsonl`
+The work is done in a folder that survives a kill: `pixels.npy` has a row for every image of the source, `journal.jsonl`
 a line for every finished chunk. The same bytes come out for any number of workers and after any number of kills.
 Memory does not grow with N, but for a hash, a size and the samples' own table.
 """

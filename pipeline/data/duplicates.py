@@ -11,7 +11,7 @@ LISTED_SETS, LISTED_SAMPLES = 100, 100
 
 @dataclass(frozen=True)
 class Duplicates:
-    """`sets`: how many sets of equal images belong to different groups; `conflicting`: in how many of them labels differ.
+    """`sets`: how many sets of equal images are in different groups; `conflicting`: in how many of them labels differ.
 
     `listed`: the first LISTED_SETS of them, conflicting ones first, as report.json lists them; each lists its first
     LISTED_SAMPLES samples with their groups and labels, `images` counts all.

@@ -3,9 +3,9 @@
 Each sample has its own flip rate, and a random projection of its own class turns the image's features into the odds of
 the other classes. What the original leaves to its data sets is fixed here so that a row's noise depends on that row:
 - Features are in fixed units, not standardised over the data set. A channel's mean brightness is one feature, and the
-  blocks are taken relative to it: counted in every block, the mean that all images share would outweigh what distinguishes
-  them. On 5,984 lesion images, 40 % of a class's flips then go to one class, 63 % with the mean left in the blocks
-  (35 % with features standardised over the data set).
+  blocks are taken relative to it: counted in every block, the mean that all images share would outweigh what sets
+  them apart. On 5,984 lesion images, 40 % of a class's flips then go to one class, 63 % with the mean left in the
+  blocks (35 % with features standardised over the data set).
 - The flip rates' normal distribution is cut at equal distances from the rate, so that their mean is the rate.
 """
 

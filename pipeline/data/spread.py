@@ -1,4 +1,4 @@
-"""Deal groups into bins so that every bin gets every class: a stratified deal, repaired where a rare class is missing from a bin."""
+"""Deal groups into bins so that every bin gets every class: a stratified deal, then repairs for rare classes."""
 
 import numpy as np
 

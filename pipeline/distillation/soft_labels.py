@@ -38,17 +38,24 @@ def origin_of(weights_hash: str, data_hash: str, rows: np.ndarray, views: ViewPa
 
 
 def write_soft_labels(
-    path: Path, views: int, answer: Callable[[int], np.ndarray], *, title: str, leads: bool = True
+    path: Path,
+    views: int,
+    answer: Callable[[int], np.ndarray],
+    *,
+    title: str,
+    leads: bool = True,
+    agree: Callable[[list[int]], list[int]] = list,
 ) -> None:
     """Write a teacher's logits, float16 (V + 1, N, C): the V augmented views, then the clean one.
 
     `answer(view)` returns the logits of one view, (N, C). Each finished view is kept beside `path` until all are there,
-    so that a killed run loses at most one. `leads`: of the processes that answer together, whether this one writes.
+    so that a killed run loses at most one. `leads`: of the processes that answer together, whether this one writes;
+    `agree` returns what the one that leads passes.
     Raises SettingError if an answer is not finite in float16, which no student could learn from: the training of the
     teacher, `title`, diverged.
     """
     parts = [path.with_name(f"view-{view}.npy") for view in range(views + 1)]
-    for view in [view for view, part in enumerate(parts) if not part.exists()]:
+    for view in agree([view for view, part in enumerate(parts) if not part.exists()]):
         logits = answer(view)
         if not np.abs(logits).max() <= np.finfo(np.float16).max:
             raise SettingError(

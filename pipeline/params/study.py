@@ -65,3 +65,9 @@ class StudyParams(Section):
     ]
     seed: Seed
     grids: dict[Annotated[str, Field(pattern=r"^[a-z0-9_-]+$")], GridParams]
+
+    @model_validator(mode="after")
+    def _journal_is_gone(self) -> Self:
+        if self.storage == "journal":
+            raise ValueError("storage journal is gone; set sqlite (a file in artifacts/studies), or a database's URL")
+        return self

@@ -42,7 +42,9 @@ def answers(
 
             return bench.world.answer(rows, lambda own: predict(network, bench.images, own, bench.device, shown))
 
-        write_soft_labels(folder / ANSWERS, views.count, answer, title=architecture, leads=bench.world.leads)
+        write_soft_labels(
+            folder / ANSWERS, views.count, answer, title=architecture, leads=bench.world.leads, agree=bench.world.agree
+        )
         if bench.world.leads:
             write_json(folder / ORIGIN, origin | {CONTENT: sha256_file(folder / ANSWERS)})
 

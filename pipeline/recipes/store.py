@@ -149,7 +149,7 @@ class Store:
         return float(self.record(node)["seconds"])
 
     def drop(self, node: Node, name: str) -> None:
-        """Forget a large file that is not needed any more; its hash stays, and `has` is false where the file is needed."""
+        """Forget a large file that is not needed any more; its hash stays."""
         (self.path(node) / name).unlink(missing_ok=True)
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Notice that the process which started this one has died: a killed `dvc repro` or torchrun leaves its processes training."""
+"""Notice that the parent process has died: a killed `dvc repro` or torchrun leaves its processes training."""
 
 import os
 

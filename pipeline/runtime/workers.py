@@ -109,8 +109,8 @@ def _give_next(worker: _Worker[Task, Result], waiting: Iterator[Task]) -> None:
 
 def _killed() -> UserError:
     return UserError(
-        "prepare: a worker process was killed, perhaps because memory ran out. Run again: what is finished is kept. If it "
-        "happens again, lower machine.workers"
+        "prepare: a worker process was killed, perhaps because memory ran out. Run again: what is finished is kept. "
+        "If it happens again, lower machine.workers"
     )
 
 

@@ -61,7 +61,7 @@ class Searcher:
             raise
 
     def _objective(self, trial: Trial) -> float:
-        """Train one setting's students; a failure of the setting's, such as a diverging loss, is noted and not tried again.
+        """Train one setting's students; a failure of the setting, such as a diverging loss, is noted and not repeated.
 
         Any other failure, such as a GPU that is not there, is the machine's: it ends this worker, not the trial.
         """

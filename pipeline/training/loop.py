@@ -93,7 +93,7 @@ def fit(
     resume: ResumeFile,
     world: World | None = None,
 ) -> Fitted:
-    """Train `model`, or continue where `resume` says, and return what came out; each process of `world` returns the same.
+    """Train `model`, or continue where `resume` says, and return the outcome; each process of `world` returns the same.
 
     Raises UserError when the loss is no longer finite, naming step, samples and learning rate; when the GPU's memory is
     too small; and when the network cannot be compiled.

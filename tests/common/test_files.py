@@ -44,7 +44,7 @@ def test_a_folder_takes_the_place_of_the_old_one(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot reserve disk space")
-def test_a_full_disk_is_told_before_a_sparse_file_is_written_to(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_before_a_sparse_file_is_written_to(tmp_path, monkeypatch):
     path = tmp_path / "images.npy"
     with path.open("wb") as stream:
         stream.truncate(1 << 20)

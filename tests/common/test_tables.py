@@ -1,4 +1,4 @@
-"""Tables as text: nothing is guessed, and what is malformed is told."""
+"""Tables as text: nothing is guessed, and what is malformed is reported."""
 
 import pandas as pd
 import pytest
@@ -23,14 +23,14 @@ def test_every_cell_is_the_text_that_stands_there(tmp_path):
         ("a,b\n", "the table has no rows"),
     ],
 )
-def test_a_malformed_table_is_told_by_name(tmp_path, content, message):
+def test_a_malformed_table_is_reported_by_name(tmp_path, content, message):
     path = tmp_path / "labels.csv"
     path.write_text(content)
     with pytest.raises(UserError, match=rf"labels\.csv: .*{message}"):
         read_table(path, ["a", "b"])
 
 
-def test_a_file_of_artifacts_that_does_not_fit_is_told_with_the_command_that_makes_it(tmp_path):
+def test_a_file_of_artifacts_that_does_not_fit_is_reported_with_the_command_that_makes_it(tmp_path):
     path = tmp_path / "splits.csv"
     with pytest.raises(UserError, match=r"splits\.csv: no such file; a file of artifacts/ is written by make repro"):
         read_csv(path, ["sample_id"])
@@ -40,7 +40,7 @@ def test_a_file_of_artifacts_that_does_not_fit_is_told_with_the_command_that_mak
     assert read_csv(path, ["sample_id"])["sample_id"].tolist() == ["s0"]
 
 
-def test_a_missing_table_and_a_doubled_name_are_told(tmp_path):
+def test_a_missing_table_and_a_doubled_name_are_reported(tmp_path):
     with pytest.raises(UserError, match=r"none\.csv: no such file"):
         read_table(tmp_path / "none.csv", ["a"])
     with pytest.raises(UserError, match=r"t\.csv: data row 3, column id: 'x' is duplicated"):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ruamel.yaml.comments import CommentedMap
 
 from pipeline.params.overlay import merge
 from pipeline.params.tree import Params
@@ -23,10 +24,10 @@ def preset_params(make_params) -> Callable[..., Params]:
     """Return a function that gives the parameters of a preset with other values, at 32 pixels."""
 
     def make(preset: str, **sections: Any) -> Params:
-        overlay = read_preset(preset)
-        merge(overlay, {"data": {"image_size": 32}})
-        merge(overlay, sections)
-        return make_params(**overlay)
+        tree = CommentedMap(read_preset(preset))
+        merge(tree, {"data": {"image_size": 32}})
+        merge(tree, sections)
+        return make_params(**tree)
 
     return make
 

@@ -61,7 +61,7 @@ def test_spawned_workers_write_the_same(tmp_path, monkeypatch):
     assert len(reader.processes() - {os.getpid()}) == 2
 
 
-def test_what_is_told_of_each_image(tmp_path):
+def test_what_is_reported_of_each_image(tmp_path):
     decoded = decode(tmp_path / "work", Numbered(tmp_path / "log", {2: "torn"}), images=4, workers=1)
     assert decoded.bad == {2: "torn"}
     assert decoded.good.tolist() == [True, True, False, True]
@@ -110,7 +110,7 @@ def test_a_killed_run_is_continued(tmp_path):
     assert continued.sizes.tolist() == unbroken.sizes.tolist()
 
 
-def test_a_killed_worker_is_told_and_the_rest_is_kept(tmp_path):
+def test_a_killed_worker_is_reported_and_the_rest_is_kept(tmp_path):
     killer = Numbered(tmp_path / "log", kills_at=IMAGES - 1, delay=0.001)
     with pytest.raises(UserError, match=r"a worker process was killed.*lower machine\.workers"):
         decode(tmp_path / "work", killer)
@@ -193,7 +193,7 @@ def test_a_fault_of_the_program_is_no_bad_image(tmp_path):
     assert "chunks.py" in caught.value.__notes__[0]  # where it happened in the worker
 
 
-def test_a_full_disk_is_told_before_any_image_is_decoded(tmp_path):
+def test_a_full_disk_is_reported_before_any_image_is_decoded(tmp_path):
     reader = Numbered(tmp_path / "log")
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))

@@ -39,7 +39,7 @@ def test_a_file_without_rows_corrects_nothing(tmp_path, text):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("sample_id,label\ns0,NV\ns9,NV\n", "data row 2, column sample_id: no sample 's9' in the data; take the row"),
         ("sample_id,label\ns2,NV\n", "data row 1, column sample_id: sample 's2' is in the test split"),
@@ -52,13 +52,13 @@ def test_a_file_without_rows_corrects_nothing(tmp_path, text):
         ("", "cannot be read as CSV"),
     ],
 )
-def test_a_file_that_does_not_fit_is_told_by_row_column_and_value(tmp_path, text, told):
+def test_a_file_that_does_not_fit_is_reported_by_row_column_and_value(tmp_path, text, message):
     with pytest.raises(UserError) as error:
         corrected(tmp_path, text)
     assert str(error.value).startswith(str(tmp_path / "corrections.csv"))
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
-def test_a_missing_file_is_told(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(UserError, match=r"corrections.csv: no such file"):
         read_corrections(tmp_path / "corrections.csv", ("MEL", "NV"), "multiclass")

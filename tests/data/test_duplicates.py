@@ -10,7 +10,7 @@ def samples(*rows: tuple[str, str, str]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["sample_id", "group_id", "label"], index=range(10, 10 + len(rows)))
 
 
-def test_only_sets_across_groups_are_told_conflicting_ones_first():
+def test_only_sets_across_groups_are_reported_conflicting_ones_first():
     table = samples(
         ("a", "p1", "NV"),
         ("b", "p2", "NV"),  # as a: two patients, one label

@@ -1,4 +1,4 @@
-"""Paths of images in one's own table: none leaves the folder, all are found, and their headers tell the channels."""
+"""Paths of images in one's own table: none leaves the folder, all are found, and their headers give the channels."""
 
 import os
 import unicodedata
@@ -34,8 +34,8 @@ def test_a_path_is_let_in_exactly_where_it_stays_below_the_folder(path):
 def test_missing_images_are_counted_and_the_first_named(folder, params_of):
     rows = "\n".join(f"{name},{name[:1]}" for name in ("a.png", "1.png", "ward 2", "3.png", "ward 2/a.png", "c.png"))
     write_csv(folder, f"image,label\n{rows}\n")
-    told = r"data row 2, column image: no such file .* 4 of 6 images are missing: '1\.png', 'ward 2', '3\.png', …\."
-    with pytest.raises(UserError, match=told):
+    message = r"data row 2, column image: no such file .* 4 of 6 images are missing: '1\.png', 'ward 2', '3\.png', …\."
+    with pytest.raises(UserError, match=message):
         open_source(params_of(folder))
 
 

@@ -107,6 +107,6 @@ def test_a_rows_noise_depends_neither_on_the_rows_after_it_nor_on_the_splits(kin
     assert (corrupted(targets, 4, params(kind), affected)[affected] == whole[affected]).all()
 
 
-def test_changed_tells_rows_with_any_other_label():
+def test_changed_marks_rows_with_any_other_label():
     assert noise.changed(np.array([1, 2]), np.array([1, 0])).tolist() == [False, True]
     assert noise.changed(np.array([[1, 0], [1, 1]]), np.array([[1, 0], [0, 1]])).tolist() == [False, True]

@@ -65,7 +65,7 @@ def test_a_row_that_is_rounded_is_brought_to_one(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         ("class,a,b\na,0.5,0.5\n", "1 rows and 2 columns, so it is not square: no row for b; the classes of the data"),
         ("class,a\na,1\nb,1\n", "2 rows and 1 columns, so it is not square: no column for b"),
@@ -74,8 +74,8 @@ def test_a_row_that_is_rounded_is_brought_to_one(tmp_path):
         ("class,a,b\na,0.5,0.5,0\nb,0,1\n", "row 'a' has 3 numbers, but there are 2 columns"),
         ("class,a,b\na,0.5,0.5\nc,0,1\n", "row 'c' is not a class; the classes of the data are a, b"),
         ("class,a,B\na,0.5,0.5\nb,0,1\n", "column 'B' is not a class"),
-        ("class,a,b,a\na,0.5,0.5,0\nb,0,1,0\n", "column 'a' stands there 2 times; once is allowed"),
-        ("class,a,b\na,0.5,0.5\na,0.5,0.5\nb,0,1\n", "row 'a' stands there 2 times"),
+        ("class,a,b,a\na,0.5,0.5,0\nb,0,1,0\n", "column 'a' appears 2 times; once is allowed"),
+        ("class,a,b\na,0.5,0.5\na,0.5,0.5\nb,0,1\n", "row 'a' appears 2 times"),
         ("class,a,b\na,0.5,half\nb,0,1\n", "row 'a', column 'b' is 'half'; it must be a probability"),
         ("class,a,b\na,0.5,\nb,0,1\n", "row 'a', column 'b' is ''; it must be a probability, a number in [0, 1]"),
         ("class,a,b\na,1,0\nb,nan,1\n", "row 'b', column 'a' is 'nan'; it must be a probability"),
@@ -88,16 +88,16 @@ def test_a_row_that_is_rounded_is_brought_to_one(tmp_path):
         ("", "the matrix has no rows"),
     ],
 )
-def test_a_file_that_is_no_stochastic_matrix_over_the_classes_is_told(tmp_path, text, told):
+def test_a_file_that_is_no_stochastic_matrix_over_the_classes_is_reported(tmp_path, text, message):
     path = tmp_path / "my noise.csv"
     path.write_text(text)
     with pytest.raises(UserError) as error:
         read_matrix(path, ("a", "b"))
     assert str(error.value).startswith(f"{path}: ")
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
-def test_a_file_that_cannot_be_read_is_told(tmp_path):
+def test_a_file_that_cannot_be_read_is_reported(tmp_path):
     with pytest.raises(UserError, match=r"none.csv: no such file; noise.matrix in params.yaml should lead to it"):
         read_matrix(tmp_path / "none.csv", ("a", "b"))
     (tmp_path / "image.csv").write_bytes(b"\x89PNG\xff\xfe")

@@ -73,24 +73,24 @@ def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path_fac
     test = split == "test"
     assert (labels["given"][test] == labels["published"][test]).all()
     assert (labels["flipped"] == (labels["given"] != labels["published"])).all()
-    told = json.loads(layout.noise.read_text())
-    assert told["realised"]["test"] == 0
-    assert told["realised"]["train"] == pytest.approx(labels["flipped"][split == "train"].mean())
+    summary = json.loads(layout.noise.read_text())
+    assert summary["realised"]["test"] == 0
+    assert summary["realised"]["train"] == pytest.approx(labels["flipped"][split == "train"].mean())
 
 
 def test_noise_json_counts_train_and_val_before_corrections(tmp_path, parameters, capsys):
     layout, targets, split = workplace(tmp_path, "multiclass", 900, 3, 0)
     (tmp_path / "noise.csv").write_text(MATRIX)
     noise.run(parameters(tmp_path, "multiclass", kind="matrix"), layout)
-    told = json.loads(layout.noise.read_text())
+    summary = json.loads(layout.noise.read_text())
     given_labels = pd.read_csv(layout.labels)["given"]
-    assert list(told) == ["kind", "realised", "corrected", "classes", "transition", "nominal"]
-    assert told["classes"] == ["a", "b", "c"]
-    assert told["nominal"] == [[0.6, 0.2, 0.2], [0.4, 0.6, 0.0], [0.4, 0.0, 0.6]]
+    assert list(summary) == ["kind", "realised", "corrected", "classes", "transition", "nominal"]
+    assert summary["classes"] == ["a", "b", "c"]
+    assert summary["nominal"] == [[0.6, 0.2, 0.2], [0.4, 0.6, 0.0], [0.4, 0.0, 0.6]]
     expected = pd.crosstab(pd.Series(targets)[split != "test"], given_labels[split != "test"])
-    assert told["transition"] == expected.to_numpy().tolist()
-    assert np.sum(told["transition"]) == 600
-    assert told["transition"][1][2] == told["transition"][2][1] == 0
+    assert summary["transition"] == expected.to_numpy().tolist()
+    assert np.sum(summary["transition"]) == 600
+    assert summary["transition"][1][2] == summary["transition"][2][1] == 0
     assert "% of a published class (row) given as a class (column)" in capsys.readouterr().out
 
     row = int(np.flatnonzero((split == "val") & (targets == 0) & (given_labels != "a"))[0])
@@ -100,32 +100,32 @@ def test_noise_json_counts_train_and_val_before_corrections(tmp_path, parameters
     corrected = pd.read_csv(layout.labels).iloc[row]
     assert (corrected["given"], corrected["flipped"]) == ("c", 0)
     assert again["corrected"] == 1
-    assert again["transition"] == told["transition"]
+    assert again["transition"] == summary["transition"]
 
 
 def test_instance_noise_has_counts_but_no_nominal_matrix(tmp_path, parameters):
     layout, _, _ = workplace(tmp_path, "multiclass", 300, 4, 0)
     noise.run(parameters(tmp_path, "multiclass", kind="instance"), layout)
-    told = json.loads(layout.noise.read_text())
-    assert told["nominal"] is None
-    assert np.sum(told["transition"]) == 200
-    moved = 1 - np.trace(told["transition"]) / 200
+    summary = json.loads(layout.noise.read_text())
+    assert summary["nominal"] is None
+    assert np.sum(summary["transition"]) == 200
+    moved = 1 - np.trace(summary["transition"]) / 200
     assert abs(moved - 0.4) < 5 * np.sqrt(0.24 / 200)
 
 
 def test_findings_have_counts_and_rates_of_their_own(tmp_path, parameters, capsys):
     layout, targets, split = workplace(tmp_path, "multilabel", 600, 2, 0)
     noise.run(parameters(tmp_path, "multilabel", kind="flip"), layout)
-    told = json.loads(layout.noise.read_text())
+    summary = json.loads(layout.noise.read_text())
     labels = pd.read_csv(layout.labels, keep_default_na=False)
     rows = split != "test"
-    assert list(told) == ["kind", "realised", "corrected", "classes", "per_class", "nominal"]
-    assert told["nominal"] == {"miss_rate": 0.4, "false_rate": 0.1}
+    assert list(summary) == ["kind", "realised", "corrected", "classes", "per_class", "nominal"]
+    assert summary["nominal"] == {"miss_rate": 0.4, "false_rate": 0.1}
     for c, name in enumerate("ab"):
         there = labels["given"].str.contains(name).to_numpy()[rows]
         present = targets[rows, c] > 0
         missed, false = int((present & ~there).sum()), int((~present & there).sum())
-        assert told["per_class"][name] == {
+        assert summary["per_class"][name] == {
             "present": int(present.sum()),
             "missed": missed,
             "miss_rate": missed / present.sum(),
@@ -133,7 +133,7 @@ def test_findings_have_counts_and_rates_of_their_own(tmp_path, parameters, capsy
             "false": false,
             "false_rate": false / (~present).sum(),
         }
-    assert f"{told['per_class']['a']['miss_rate']:.1%}" in capsys.readouterr().out
+    assert f"{summary['per_class']['a']['miss_rate']:.1%}" in capsys.readouterr().out
 
 
 def test_the_table_that_is_shown():

@@ -125,6 +125,7 @@ def colours():
     return statistics, np.array([name for (name,) in names]), train
 
 
+@pytest.mark.xdist_group("colours")
 @pytest.mark.parametrize(
     "classifier",
     [

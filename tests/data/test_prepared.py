@@ -49,7 +49,7 @@ def test_the_members_of_a_training_are_those_of_the_table(layout, make_params):
         "resnet34": [True, True], "resnet18": [True, False],
     }  # fmt: skip
     with pytest.raises(UserError, match=r"subsets\.csv: has no column resnet50"):
-        data.members(make_params(teachers={"architectures": ["resnet50"]}))
+        PreparedData(layout, "multiclass").members(make_params(teachers={"architectures": ["resnet50"]}))
 
 
 @pytest.mark.parametrize("name", REPORT_FIELDS)
@@ -75,9 +75,7 @@ def test_a_report_that_is_missing_or_broken_is_refused(layout):
 
 def test_files_that_are_missing_or_damaged_are_named(layout):
     layout.samples.write_text("sample_id,group_id\ns0,l1\n")
-    with pytest.raises(
-        UserError, match=r"samples\.csv: is damaged, its SHA-256 is not the one .* Delete .*/data and run"
-    ):
+    with pytest.raises(UserError, match=r"samples\.csv: is damaged, its SHA-256 is not .* Delete .*/data and run"):
         read_samples(layout, "multiclass")
     write_hashes(layout)
     with pytest.raises(UserError, match=r"samples\.csv: has no column label"):
@@ -87,9 +85,7 @@ def test_files_that_are_missing_or_damaged_are_named(layout):
     with pytest.raises(UserError, match=r"samples\.csv: data row 1: unknown class 'SCC'"):
         read_samples(layout, "multiclass")
     layout.images.write_bytes(layout.images.read_bytes()[:50])
-    with pytest.raises(
-        UserError, match=r"images\.npy: is damaged, its SHA-256 is not the one .* Delete .*/data and run"
-    ):
+    with pytest.raises(UserError, match=r"images\.npy: is damaged, its SHA-256 is not .* Delete .*/data and run"):
         open_images(layout)
     layout.images.unlink()
     with pytest.raises(UserError, match=r"images\.npy: cannot be read \(No such file or directory\)\. Delete .*/data"):

@@ -122,7 +122,7 @@ def test_memory_stays_flat_over_a_large_file(tmp_path, params_of):
     assert peak < 8e6
 
 
-def test_a_task_that_does_not_fit_is_told(tmp_path, params_of):
+def test_a_task_that_does_not_fit_is_reported(tmp_path, params_of):
     with pytest.raises(
         UserError, match="task is multilabel, but dermamnist of MedMNIST is multiclass; set task to mul"
     ):
@@ -131,14 +131,14 @@ def test_a_task_that_does_not_fit_is_told(tmp_path, params_of):
         open_source(params_of(tmp_path, dataset="chestmnist"))
 
 
-def test_an_unknown_member_is_told(tmp_path, params_of):
+def test_an_unknown_member_is_reported(tmp_path, params_of):
     with pytest.raises(UserError, match=r"dataset is 'dermanist'.* did you mean dermamnist\?"):
         open_source(params_of(tmp_path, dataset="dermanist"))
     with pytest.raises(UserError, match="the 2-D members are pathmnist, chestmnist, dermamnist, octmnist"):
         open_source(params_of(tmp_path, dataset="isic"))
 
 
-def test_a_missing_file_is_told_and_not_fetched(tmp_path, monkeypatch, params_of):
+def test_a_missing_file_is_reported_and_not_fetched(tmp_path, monkeypatch, params_of):
     monkeypatch.setattr("urllib.request.urlopen", lambda *_, **__: pytest.fail("the network was used"))
     with pytest.raises(UserError, match=r"dermamnist_64\.npz: no such file\..* or set data\.medmnist\.download: true"):
         open_source(params_of(tmp_path, size=64))
@@ -154,7 +154,7 @@ def broken(**changes: object) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         (b"not a zip", r"dermamnist\.npz: cannot be read as \.npz, it may be damaged or cut off .*fetch it again"),
         (broken()[:-200], "cannot be read as .npz"),
@@ -171,13 +171,13 @@ def broken(**changes: object) -> bytes:
         (broken(val_images=np.zeros((2, 28, 28), np.uint8)), "grey in one split and coloured in another"),
     ],
 )
-def test_a_file_that_is_not_what_it_should_be_is_told(tmp_path, content, told, params_of):
+def test_a_file_that_is_not_what_it_should_be_is_reported(tmp_path, content, message, params_of):
     (tmp_path / "dermamnist.npz").write_bytes(content)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         open_source(params_of(tmp_path))
 
 
-def test_damage_among_the_pixels_is_told_and_leaves_nothing(tmp_path, params_of):
+def test_damage_among_the_pixels_is_reported_and_leaves_nothing(tmp_path, params_of):
     content = bytearray(broken())
     place = content.index(b"train_images.npy") + 5000
     content[place] ^= 1
@@ -224,7 +224,7 @@ def test_a_download_with_another_checksum_is_not_kept(published, tmp_path, param
     assert list((tmp_path / "new").iterdir()) == []
 
 
-def test_a_download_that_fails_is_told(published, tmp_path, params_of):
+def test_a_download_that_fails_is_reported(published, tmp_path, params_of):
     with pytest.raises(UserError, match=r"fetching http.*dermamnist\.npz\?download=1 failed: HTTP Error 404"):
         open_source(params_of(tmp_path / "new", download=True))
     assert list((tmp_path / "new").iterdir()) == []

@@ -55,7 +55,7 @@ def test_declared_classes_give_the_order(folder, params_of):
 
 
 @pytest.mark.parametrize(
-    ("rows", "table", "told"),
+    ("rows", "table", "message"),
     [
         ("a.png,A,g,train\nc.png,,g,train", {}, r"labels\.csv: data row 2, column label: '' is no label"),
         ("a.png,A,g,train\nc.png,NaN,g,train", {}, "data row 2, column label: 'NaN' is no label"),
@@ -78,14 +78,14 @@ def test_declared_classes_give_the_order(folder, params_of):
         ("a.png,A,g,train\nc.png,B,g,train", {"label": []}, r"has 0 classes \[\]; at least 2 are needed"),
         ("a.png,A,g,train\nc.png,B,g,train", {"separator": ";"}, "separator is ';', but task is multiclass"),
         ("a.png,A,g,train\nc.png,B,g,train", {"classes": ["A", "A|B"]}, r"data\.table\.classes: .*'A\|B' contains"),
-        ("a.png,A,g,train\nc.png,B,g,train", {"classes": ["A", "B", "A"]}, "'A' is blank or stands there twice"),
+        ("a.png,A,g,train\nc.png,B,g,train", {"classes": ["A", "B", "A"]}, "'A' is blank or duplicated"),
         ("", {}, "the table has no rows"),
         ("a.png,A,g,train,\nc.png,B,g,train,", {}, "more cells than the first line has columns"),
     ],
 )
-def test_a_mistake_in_the_table_is_told_by_row_column_and_value(folder, rows, table, told, params_of):
+def test_a_mistake_in_the_table_is_reported_by_row_column_and_value(folder, rows, table, message, params_of):
     write_csv(folder, f"image,label,group,split\n{rows}\n")
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         open_source(params_of(folder, **table))
 
 
@@ -101,7 +101,7 @@ def test_the_table_itself_lies_in_the_folder(folder, params_of):
 
 
 @pytest.mark.parametrize(
-    ("frame", "told"),
+    ("frame", "message"),
     [
         (pd.DataFrame({"image": ["a.png"], "dx": ["A"]}), "no column label; it has image, dx"),
         (pd.DataFrame({"image": [], "label": []}), "the table has no rows"),
@@ -109,13 +109,13 @@ def test_the_table_itself_lies_in_the_folder(folder, params_of):
         (pd.DataFrame({"image": ["a.png"], "label": [b"A"]}), "column label holds binary"),
     ],
 )
-def test_a_parquet_file_that_does_not_fit_is_told(folder, frame, told, params_of):
+def test_a_parquet_file_that_does_not_fit_is_reported(folder, frame, message, params_of):
     frame.to_parquet(folder / "t.parquet")
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         open_source(params_of(folder, file="t.parquet"))
 
 
-def test_a_damaged_parquet_file_is_told(folder, params_of):
+def test_a_damaged_parquet_file_is_reported(folder, params_of):
     (folder / "t.parquet").write_bytes(b"PAR1 but nothing else")
     with pytest.raises(UserError, match=r"t\.parquet: cannot be read as Parquet"):
         open_source(params_of(folder, file="t.parquet"))

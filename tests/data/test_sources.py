@@ -53,21 +53,21 @@ def test_nih_findings_patients_and_official_list(nih, tmp_path, preset_params):
     assert read(2).shape == (32, 32, 1)
 
 
-def test_an_unknown_finding_is_told_with_its_row(nih, preset_params):
+def test_an_unknown_finding_is_reported_with_its_row(nih, preset_params):
     table = nih / "Data_Entry_2017_v2020.csv"
     table.write_text(table.read_text().replace("Hernia", "Hernai"))
     with pytest.raises(UserError, match=r"data row 4, column Finding Labels: unknown finding 'Hernai'"):
         open_source(preset_params("cardio-small", data={"path": str(nih)}))
 
 
-def test_a_blank_patient_is_told_with_its_row(nih, preset_params):
+def test_a_blank_patient_is_reported_with_its_row(nih, preset_params):
     table = nih / "Data_Entry_2017_v2020.csv"
     table.write_text(table.read_text().replace("Effusion|Mass,2", "Effusion|Mass,"))
     with pytest.raises(UserError, match="data row 3, column Patient ID is blank"):
         open_source(preset_params("cardio-small", data={"path": str(nih)}))
 
 
-def test_a_film_named_twice_is_told(nih, preset_params):
+def test_a_film_named_twice_is_reported(nih, preset_params):
     table = nih / "Data_Entry_2017_v2020.csv"
     lines = table.read_text().splitlines()
     table.write_text("\n".join([*lines, lines[1]]))

@@ -171,7 +171,7 @@ def test_a_split_column_without_val_has_it_cut_from_train():
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "message"),
     [
         (["train"] * 20 + ["val"] * 20, "no sample is in split test; the values met are 'train', 'val'"),
         (["train"] * 40, "no sample is in split test; the values met are 'train'"),
@@ -183,25 +183,25 @@ def test_a_split_column_without_val_has_it_cut_from_train():
         (["train"] * 30 + ["val"] * 4 + ["test"] * 5 + ["holdout"], "sample 's39': unknown split 'holdout'"),
     ],
 )
-def test_a_split_column_with_unknown_values_or_without_a_split_is_told(source, told):
+def test_a_split_column_with_unknown_values_or_without_a_split_is_reported(source, message):
     with pytest.raises(UserError) as error:
         official(source)
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert "set split.official: false" in str(error.value)
 
 
 @pytest.mark.parametrize(
-    ("source", "told"),
+    ("source", "message"),
     [
         (["test"] * 10 + ["train_val"] * 30, "group 'same' is in two splits: test and train_val"),
         (["test"] * 10 + ["val"] * 5 + ["train"] * 25, "group 'same' is in two splits: test and train"),
         (["train"] * 10 + ["test"] * 5 + ["val"] * 25, "group 'same' is in two splits: train and val"),
     ],
 )
-def test_a_group_in_two_official_splits_is_named_with_them(source, told):
+def test_a_group_in_two_official_splits_is_named_with_them(source, message):
     with pytest.raises(UserError) as error:
         official(source, ["same", *(f"p{i}" for i in range(38)), "same"])
-    assert told in str(error.value)
+    assert message in str(error.value)
 
 
 def test_official_splits_of_data_without_them_are_refused():
@@ -209,7 +209,7 @@ def test_official_splits_of_data_without_them_are_refused():
         splits.assign(frame(["a", "b"]), np.array([0, 1]), ("A", "B"), split_params(official=True))
 
 
-def test_a_class_that_an_official_list_leaves_out_of_a_split_is_told():
+def test_a_class_that_an_official_list_leaves_out_of_a_split_is_reported():
     samples = frame([f"p{i}" for i in range(40)], ["test"] * 10 + ["train"] * 30)
     rare = np.zeros(40, dtype=np.int64)
     rare[20:25] = 1
@@ -234,7 +234,7 @@ def test_a_group_that_crosses_is_caught_and_named():
         splits.require_disjoint(np.array(["train", "train", "test"]), np.array(["a", "b", "b"]))
 
 
-def test_counts_tell_samples_groups_and_classes_of_each_split():
+def test_counts_are_of_samples_groups_and_classes_of_each_split():
     split = np.array(["train", "train", "train", "val", "test"])
     table = splits.counts(split, np.array([0, 0, 1, 1, 0]), ("NV", "groups"), ["g1", "g1", "g2", "g3", "g4"])
     assert table.columns.tolist() == ["samples", "groups", "NV", "groups"]

@@ -87,7 +87,7 @@ def test_numbers_in_a_csv_are_classes_as_they_are_typed(folder, params_of):
 
 
 @pytest.mark.parametrize(
-    ("task", "table", "told"),
+    ("task", "table", "message"),
     [
         ("multilabel", {"label": "found"}, "set data.table.separator to what joins its findings"),
         ("multilabel", {"label": ["Mass", "Hernia"], "separator": "|"}, "lists 0/1 columns, which need none"),
@@ -103,9 +103,9 @@ def test_numbers_in_a_csv_are_classes_as_they_are_typed(folder, params_of):
         ),
     ],
 )
-def test_forms_of_findings_that_do_not_fit_are_told(folder, task, table, told, params_of):
+def test_forms_of_findings_that_do_not_fit_are_reported(folder, task, table, message, params_of):
     write_csv(folder, FINDINGS)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         open_source(params_of(folder, task, **table))
 
 
@@ -119,7 +119,7 @@ NAME = st.text(st.characters(codec="utf-8", exclude_characters="|;", exclude_cat
 
 
 @given(st.data())
-def test_columns_and_joined_cells_tell_the_same(data):
+def test_columns_and_joined_cells_say_the_same(data):
     unlike = NAME.filter(lambda name: name.lower() not in {"na", "nan", "<na>", "null"})
     classes = data.draw(st.lists(unlike, min_size=2, max_size=5, unique=True))
     rows = data.draw(st.lists(st.lists(st.sampled_from(classes), unique=True), min_size=1, max_size=8))

@@ -38,7 +38,7 @@ def test_images_serve_whatever_they_were_not_made_from(layout, params, values):
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "message"),
     [
         ({"data.source": "isic2019"}, "prepared for data.source phantom, not isic2019; run `dvc repro noise` first"),
         ({"data.resize": "squash"}, "prepared for data.resize crop, not squash"),
@@ -47,14 +47,14 @@ def test_images_serve_whatever_they_were_not_made_from(layout, params, values):
         ({"data.phantom.images": 160}, "prepared for data.phantom.images 1600, not 160"),
     ],
 )
-def test_images_that_were_prepared_otherwise_are_refused(layout, params, values: dict[str, Any], told: str):
+def test_images_that_were_prepared_otherwise_are_refused(layout, params, values: dict[str, Any], message: str):
     with pytest.raises(UserError) as error:
         Variants(layout, with_values(params, values, "test"))
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert str(layout.data_report) in str(error.value)
 
 
-def test_without_images_the_remedy_is_told(layout, params):
+def test_without_images_the_remedy_is_reported(layout, params):
     layout.data_report.unlink()
     with pytest.raises(UserError, match=r"report\.json: no such file; prepare the data first \(make repro\)"):
         Variants(layout, params)

@@ -61,7 +61,7 @@ def test_they_are_the_teachers_answers_to_each_view_and_the_clean_image(tmp_path
 
 
 @pytest.mark.parametrize("bias", [70_000.0, float("nan")])  # more than float16 holds
-def test_a_teacher_that_diverged_is_told_and_leaves_no_file(tmp_path, bias):
+def test_a_teacher_that_diverged_is_reported_and_leaves_no_file(tmp_path, bias):
     network = teacher()
     with torch.no_grad():
         network.head[1].bias[0] = bias
@@ -118,7 +118,7 @@ def test_a_changed_definition_of_a_preset_is_another_origin(origin, monkeypatch)
 def test_unfinished_answers_are_refused(finished, origin, missing):
     finished[missing].unlink()
     with pytest.raises(UserError, match=r"resnet18\.npy: no finished soft labels there\. Run the soft_labels stages"):
-        require_origin(*finished, origin)
+        require_origin(finished[0], finished[1], origin)
 
 
 def test_answers_that_were_altered_are_refused_by_name(finished, origin):
@@ -126,9 +126,7 @@ def test_answers_that_were_altered_are_refused_by_name(finished, origin):
     content = bytearray(path.read_bytes())
     content[-1] ^= 1
     path.write_bytes(content)
-    with pytest.raises(
-        UserError, match=r"resnet18\.npy: is damaged, its SHA-256 is not the one .*Delete it\. Run the soft"
-    ):
+    with pytest.raises(UserError, match=r"resnet18\.npy: is damaged, its SHA-256 is not .*Delete it\. Run the soft"):
         require_origin(path, record, origin)
 
 

@@ -15,7 +15,7 @@ CLASSES = ("MEL", "NV", "BCC", "AK")
 
 def figure(table: pd.DataFrame, metric: str, name: str = "") -> float:
     rows = table[(table["metric"] == metric) & (table["class"] == name)]
-    assert len(rows) == 1, f"{metric} of class {name!r} stands {len(rows)} times in the table"
+    assert len(rows) == 1, f"{metric} of class {name!r} is {len(rows)} times in the table"
     return float(rows["value"].iloc[0])
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from pipeline.common.errors import UserError
+from pipeline.common.layout import CHECKPOINTS
 from pipeline.evaluation.bootstrap import draw
 from pipeline.evaluation.metrics import evaluate, tune_thresholds
 from pipeline.evaluation.predictions import EVALUATED, figures_of, read_logits, resampled, write_logits
@@ -58,7 +59,7 @@ def test_the_first_resample_has_the_figures_of_each_seeds_network_on_test(task):
 
 def test_answers_are_kept_by_checkpoint_and_split(tmp_path):
     truth = truth_of("multiclass")
-    answers = {name: answers_to(truth, seed) for seed, name in enumerate(("last", "selected", "smoothed"))}
+    answers = {name: answers_to(truth, seed) for seed, name in enumerate(CHECKPOINTS)}
     write_logits(tmp_path / "new/predictions.npz", answers)
     assert [path.name for path in (tmp_path / "new").iterdir()] == ["predictions.npz"]
     found = read_logits(tmp_path / "new/predictions.npz")

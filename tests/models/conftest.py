@@ -1,4 +1,4 @@
-"""A student whose answers can be told by head: its logits are a linear function of the image's mean colour."""
+"""A student whose answers can be worked out by head: its logits are a linear function of the image's mean colour."""
 
 import json
 from collections.abc import Callable

@@ -95,6 +95,6 @@ def test_dicom_lookup_table():
         assert image[0, :, 0].tolist() == [0, 0, 0x10, 0x80, 0xFF, 0xFF], name
 
 
-def test_the_stored_size_is_told():
+def test_the_stored_size_is_reported():
     image, size = load_sized(dicom(grey()), size=8, resize="squash", channels=3)
     assert (image.shape, size) == ((8, 8, 3), (2, 3))

@@ -254,7 +254,7 @@ def test_big_jpegs_are_decoded_smaller_but_look_the_same():
 
 @pytest.mark.parametrize(("orientation", "stored"), [(1, (600, 800)), (3, (600, 800)), (6, (800, 600))])
 @pytest.mark.parametrize("format", ["JPEG", "PNG"])
-def test_the_stored_size_is_told_though_a_jpeg_is_decoded_smaller(format, orientation, stored):
+def test_the_stored_size_is_reported_though_a_jpeg_is_decoded_smaller(format, orientation, stored):
     exif = Image.Exif()
     exif[0x0112] = orientation
     content = encoded(np.zeros((600, 800), np.uint8), format, exif=exif)

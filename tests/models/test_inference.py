@@ -39,7 +39,7 @@ def test_answers_do_not_depend_on_the_batch(network, batch_size):
     assert network.training
 
 
-def test_a_view_is_told_which_rows_it_shows(network):
+def test_a_view_is_given_which_rows_it_shows(network):
     images = np.zeros((9, 8, 8, 3), dtype=np.uint8)
     seen: list[int] = []
 

@@ -77,7 +77,7 @@ def test_images_depend_on_the_parameters_of_their_own_source(make_params):
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "told"),
+    ("key", "value", "message"),
     [
         ("distillation.tau", 0, "greater than 0"),
         ("distillation.tau", -1.5, "distillation.tau is -1.5"),
@@ -146,10 +146,10 @@ def test_images_depend_on_the_parameters_of_their_own_source(make_params):
         ("extra", 1, "extra is not a parameter"),
     ],
 )
-def test_a_mistake_is_told_with_parameter_value_and_remedy(key, value, told):
+def test_a_mistake_is_reported_with_parameter_value_and_remedy(key, value, message):
     with pytest.raises(UserError) as error:
         params_file.validate(changed(key, value), "params.yaml")
-    assert told in str(error.value)
+    assert message in str(error.value)
     assert str(error.value).startswith("params.yaml: ")
 
 
@@ -193,15 +193,15 @@ def test_all_mistakes_are_listed_at_once():
     assert len(str(error.value).splitlines()) == 2
 
 
-@pytest.mark.parametrize(("content", "told"), [("task: [", "cannot be read as YAML"), ("", "valid dictionary")])
-def test_a_broken_file_is_told(tmp_path, content, told):
+@pytest.mark.parametrize(("content", "message"), [("task: [", "cannot be read as YAML"), ("", "valid dictionary")])
+def test_a_broken_file_is_reported(tmp_path, content, message):
     path = tmp_path / "params.yaml"
     path.write_text(content)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         params_file.load(path)
 
 
-def test_a_missing_file_is_told(tmp_path):
+def test_a_missing_file_is_reported(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         params_file.load(tmp_path / "params.yaml")
 
@@ -211,3 +211,26 @@ def test_flatten_gives_dotted_leaves():
     assert flat["distillation.weighting.per"] == "step"
     assert flat["seeds"] == (0,)
     assert not any(hasattr(value, "model_fields") for value in flat.values())
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/roskd", "../outside", "a/../../b", "~/x", "\\server\\x", "two\nlines", "", "x" * 201]
+)
+def test_an_experiment_that_would_leave_the_project_is_refused(name):
+    with pytest.raises(UserError, match=r"tracking\.experiment"):
+        params_file.validate(changed("tracking.experiment", name), "params.yaml")
+    params_file.validate(changed("tracking.experiment", "lesions, 2nd try"), "params.yaml")
+
+
+def test_a_message_stays_short_whatever_aliases_hold(tmp_path):
+    levels = [f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 9) if i else 'x'}]" for i in range(12)]
+    path = tmp_path / "params.yaml"
+    path.write_text("\n".join([*levels, "task: *a11"]))
+    with pytest.raises(UserError) as error:
+        params_file.load(path)
+    assert len(str(error.value)) < 20_000
+
+
+def test_the_storage_of_earlier_versions_is_named_with_its_successor():
+    with pytest.raises(UserError, match=r"study: storage journal is gone; set sqlite"):
+        params_file.validate(changed("study.storage", "journal"), "params.yaml")

@@ -89,3 +89,9 @@ def test_a_signal_stops_the_server_and_its_children(number, tmp_path):
     assert signal.getsignal(number) is before
     with lock.open() as stream:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.parametrize("uri", ["http://127.0.0.1:5000/x", "roskd-phantom", "s3://bucket/model"])
+def test_what_is_no_model_is_refused_in_plain_words(uri):
+    with pytest.raises(UserError, match=rf"MODEL is '{uri}'; name a registered model, such as models:/roskd-phantom/2"):
+        serve.run(uri, 5000)

@@ -53,9 +53,9 @@ def lay(name: str | None = "lesion-small", data: str | None = "my data") -> Para
     return params_file.load()
 
 
-def refused(told: str, name: str | None = "lesion-small", data: str | None = "my data") -> None:
+def refused(message: str, name: str | None = "lesion-small", data: str | None = "my data") -> None:
     before = Path("params.yaml").read_bytes()
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         preset.run(name, data, LAYOUT)
     assert Path("params.yaml").read_bytes() == before
     assert not Path("artifacts").exists()
@@ -76,16 +76,16 @@ def edit_preset(old: str, new: str) -> None:
     path.write_text(path.read_text().replace(old, new))
 
 
-def test_a_preset_is_merged_with_comments_kept_and_told(workplace, capsys):
+def test_a_preset_is_merged_with_comments_kept_and_reported(workplace, capsys):
     loaded = lay()
     assert loaded.data.source == "isic2019"
     assert loaded.data.path == "my data"
     text = Path("params.yaml").read_text()
     assert "# temperature, > 0; the paper's 0.5 sharpens, 1 to 4 softens" in text
     assert "weights: null " in text
-    told = capsys.readouterr().out
-    assert "data.source: phantom -> isic2019" in told
-    assert "tau" not in told
+    printed = capsys.readouterr().out
+    assert "data.source: phantom -> isic2019" in printed
+    assert "tau" not in printed
     check.run(loaded, LAYOUT)
     assert Path("artifacts/check.txt").exists()
 
@@ -127,27 +127,27 @@ def test_an_unknown_preset_lists_the_known_ones(workplace):
     refused("PRESET is 'lesion'; the presets are cardio-small, cardio-study, lesion-small", name="lesion")
 
 
-def test_a_path_that_does_not_exist_is_told(workplace):
+def test_a_path_that_does_not_exist_is_reported(workplace):
     refused("data.path is 'nowhere': no such folder.*ISIC_2019_Training_Input", data="nowhere")
 
 
-def test_a_missing_table_is_told(workplace):
+def test_a_missing_table_is_reported(workplace):
     Path("my data/ISIC_2019_Training_Metadata.csv").unlink()
     refused("ISIC_2019_Training_Metadata.csv: no such file")
 
 
-def test_a_table_without_a_column_is_told(workplace):
+def test_a_table_without_a_column_is_reported(workplace):
     table = Path("my data/ISIC_2019_Training_GroundTruth.csv")
     table.write_text(table.read_text().replace("VASC", "Vasc"))
     refused("GroundTruth.csv: no column VASC; it has image, MEL")
 
 
-def test_an_image_that_is_named_and_missing_is_told(workplace):
+def test_an_image_that_is_named_and_missing_is_reported(workplace):
     Path("my data/ISIC_2019_Training_Input/ISIC_0000003.jpg").unlink()
     refused(r"data row 4: image 'ISIC_0000003' is not in .* \(1 of 40 are missing\)")
 
 
-def test_a_row_that_is_not_one_hot_is_told(workplace):
+def test_a_row_that_is_not_one_hot_is_reported(workplace):
     table = Path("my data/ISIC_2019_Training_GroundTruth.csv")
     lines = table.read_text().splitlines()
     lines[2] = "ISIC_0000001,1.0,1.0,0,0,0,0,0,0,0"
@@ -155,7 +155,7 @@ def test_a_row_that_is_not_one_hot_is_told(workplace):
     refused(r"data row 2 \(ISIC_0000001\).*is not one-hot")
 
 
-def test_a_class_with_too_few_groups_is_told(workplace):
+def test_a_class_with_too_few_groups_is_reported(workplace):
     table = Path("my data/ISIC_2019_Training_GroundTruth.csv")
     lines = table.read_text().splitlines()
     kept = [line for line in lines if not line.endswith("1.0,0.0")] + [
@@ -165,25 +165,25 @@ def test_a_class_with_too_few_groups_is_told(workplace):
     refused(r"too few groups.*SCC \(2\)")
 
 
-def test_a_gpu_that_is_not_there_is_told(workplace, monkeypatch):
+def test_a_gpu_that_is_not_there_is_reported(workplace, monkeypatch):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     change("machine", device="cuda")
     refused("machine.device is cuda, but torch sees no CUDA device; set it to auto or cpu")
 
 
-def test_an_old_parameter_is_told_with_its_new_place(workplace):
+def test_an_old_parameter_is_reported_with_its_new_place(workplace):
     change("training", device="cpu")
     refused("training.device has moved; set machine.device instead")
 
 
-def test_an_empty_table_is_told(workplace):
+def test_an_empty_table_is_reported(workplace):
     table = Path("my data/ISIC_2019_Training_GroundTruth.csv")
     table.write_text(table.read_text().splitlines()[0] + "\n")
     refused("the table has no rows")
 
 
 @pytest.mark.parametrize(
-    ("rows", "told"),
+    ("rows", "message"),
     [
         ("ISIC_0000001,XYZ", "unknown class 'XYZ'; the classes are MEL, NV"),
         ("ISIC_9999999,MEL", "no sample 'ISIC_9999999'"),
@@ -191,9 +191,9 @@ def test_an_empty_table_is_told(workplace):
         ("ISIC_0000001,nan", "unknown class 'nan'"),
     ],
 )
-def test_corrections_that_do_not_fit_are_told(workplace, rows, told):
+def test_corrections_that_do_not_fit_are_reported(workplace, rows, message):
     Path("corrections.csv").write_text(f"sample_id,label\n{rows}\n")
-    refused(told)
+    refused(message)
 
 
 def of_split(loaded: Params, name: str) -> list[str]:
@@ -204,7 +204,7 @@ def of_split(loaded: Params, name: str) -> list[str]:
     return source.samples["sample_id"][split == name].tolist()
 
 
-def test_a_correction_of_a_test_sample_is_told(workplace):
+def test_a_correction_of_a_test_sample_is_reported(workplace):
     loaded = lay()
     Path("corrections.csv").write_text(f"sample_id,label\n{of_split(loaded, 'test')[0]},MEL\n")
     with pytest.raises(UserError, match="is in the test split"):
@@ -227,20 +227,20 @@ def test_where_images_were_left_out_the_test_split_is_another_and_left_to_stage_
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "message"),
     [
         ("matrix", r"noise.matrix is 'nowhere.csv': no such file; name a CSV that exists.*lesion_confusion.csv"),
         ("symmetric", r"'nowhere.csv': no such file \(noise.kind symmetric does not read it, but DVC hashes it\)"),
     ],
 )
-def test_a_missing_noise_matrix_is_told_whatever_the_kind_is(workplace, kind, told):
+def test_a_missing_noise_matrix_is_reported_whatever_the_kind_is(workplace, kind, message):
     change("noise", matrix="nowhere.csv")
     edit_preset("kind: symmetric", f"kind: {kind}")
-    refused(told)
+    refused(message)
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "told"),
+    ("old", "new", "message"),
     [
         ("class,", "label,", "the first column is headed 'label'; it should be 'class'"),
         ("VASC,0.22", "Vasc,0.22", "row 'Vasc' is not a class; the classes of the data are MEL, NV"),
@@ -250,14 +250,18 @@ def test_a_missing_noise_matrix_is_told_whatever_the_kind_is(workplace, kind, to
         ("MEL,0,0.55", "MEL,0.6,-0.05", "row 'MEL', column 'NV' is '-0.05'; it must be a probability"),
     ],
 )
-def test_a_noise_matrix_that_does_not_fit_is_told(workplace, old, new, told):
+def test_a_noise_matrix_that_does_not_fit_is_reported(workplace, old, new, message):
     text = Path("presets/noise/lesion_confusion.csv").read_text()
     assert text.count(old) == 1
     Path("my noise.csv").write_text(text.replace(old, new))
     change("noise", matrix="my noise.csv")
     lay()  # another kind does not read it
     edit_preset("kind: symmetric", "kind: matrix")
-    refused(f"my noise.csv: .*{re.escape(told)}" if not told.startswith("7") else f"my noise.csv: {re.escape(told)}")
+    refused(
+        f"my noise.csv: .*{re.escape(message)}"
+        if not message.startswith("7")
+        else f"my noise.csv: {re.escape(message)}"
+    )
 
 
 def test_the_built_in_noise_matrix_fits_the_lesion_classes(workplace):
@@ -266,7 +270,7 @@ def test_the_built_in_noise_matrix_fits_the_lesion_classes(workplace):
     assert Path("artifacts/check.txt").exists()
 
 
-def test_too_many_folds_for_a_class_are_told(workplace):
+def test_too_many_folds_for_a_class_are_reported(workplace):
     lay()
     change("split", folds=7)
     refused(r"too few groups .* in each of the 7 folds \(split.folds\), train and val: MEL \(5\), NV \(5\)", None, None)

@@ -23,8 +23,8 @@ def run(monkeypatch, *arguments: str) -> int | str | None:
 def test_a_mistake_ends_with_status_2_and_no_traceback(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     assert run(monkeypatch, "check") == 2
-    told = capsys.readouterr().err
-    assert told == "error: params.yaml: no such file; run from the repository's root\n"
+    printed = capsys.readouterr().err
+    assert printed == "error: params.yaml: no such file; run from the repository's root\n"
 
 
 def test_a_file_that_cannot_be_written_is_named(monkeypatch, capsys):
@@ -110,7 +110,7 @@ def test_all_stages_follow_each_other_from_the_one_asked_for(monkeypatch, make_p
     assert ran == whole[11:]
 
 
-def test_a_start_that_is_no_stage_is_told(monkeypatch, capsys):
+def test_a_start_that_is_no_stage_is_reported(monkeypatch, capsys):
     assert run(monkeypatch, "all", "--start-at", "teachers") == 2
     assert "error: --start-at is 'teachers'; the stages are check, code, prepare, split" in capsys.readouterr().err
 
@@ -136,8 +136,8 @@ except UserError as error:
 
 
 def test_a_stage_whose_dvc_was_killed_stops(tmp_path):
-    script, told = tmp_path / "dvc_like.py", tmp_path / "told.txt"
-    arguments = [sys.executable, "-c", WATCHER, str(told)]
+    script, reason = tmp_path / "dvc_like.py", tmp_path / "reason.txt"
+    arguments = [sys.executable, "-c", WATCHER, str(reason)]
     script.write_text(
         f"import os, subprocess\nsubprocess.run({arguments!r}, env=os.environ | {{'DVC_STAGE': 'student'}})\n"
     )
@@ -147,7 +147,7 @@ def test_a_stage_whose_dvc_was_killed_stops(tmp_path):
     parent.kill()
     parent.wait()
     deadline = time.monotonic() + 20
-    while not (told.exists() and told.read_text()):
+    while not (reason.exists() and reason.read_text()):
         assert time.monotonic() < deadline, "the orphan went on"
         time.sleep(0.05)
-    assert "the dvc process that started this stage is gone" in told.read_text()
+    assert "the dvc process that started this stage is gone" in reason.read_text()

@@ -1,7 +1,7 @@
 """Stage evaluate: what it reads and writes for which methods, and in which families comparisons are corrected."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from pipeline.common.errors import UserError
-from pipeline.common.layout import CHECKPOINTS, Checkpoint, Layout
+from pipeline.common.layout import CHECKPOINTS, Checkpoint, Layout, Pool
 from pipeline.data.prepared import load_prepared
 from pipeline.evaluation.bootstrap import METRICS
 from pipeline.evaluation.comparisons import COMPARISON_COLUMNS, holm
@@ -21,7 +21,7 @@ from pipeline.training.history import History
 from tests.data.made_files import write_prepared, write_split
 
 N = 120
-RUNS = {
+RUNS: dict[str, Pool | None] = {
     "baseline_1": None, "baseline_2": "full", "baseline_3": "full", "baseline_3_same": "subset",
     "baseline_4": "subset", "baseline_5": "subset", "roskd_unseen": "subset",
 }  # fmt: skip
@@ -47,8 +47,8 @@ def answered(layout: Layout, rng: np.random.Generator, strength: float) -> Logit
     return {"val": logits[: N // 2], "test": logits[N // 2 :]}
 
 
-def train(layout: Layout, seeds: Sequence[int], runs: Sequence[str], teachers: dict[str, Sequence[str]]) -> dict:
-    """Leave what the trainings would: the later a run stands, the better it is; returns the answers by seed and run."""
+def train(layout: Layout, seeds: Sequence[int], runs: Sequence[str], teachers: Mapping[Pool, Sequence[str]]) -> dict:
+    """Leave what the trainings would, later runs being better; return the answers by seed and run."""
     rng, found = np.random.default_rng(1), {}
     for seed in seeds:
         for place, run in enumerate(runs):
@@ -75,7 +75,7 @@ def params(make_params) -> Params:
     return make_params(teachers={"architectures": ["resnet18", "densenet121"]})
 
 
-BOTH = {"full": ["resnet18", "densenet121"], "subset": ["resnet18", "densenet121"]}
+BOTH: dict[Pool, list[str]] = {"full": ["resnet18", "densenet121"], "subset": ["resnet18", "densenet121"]}
 
 
 @pytest.mark.parametrize(

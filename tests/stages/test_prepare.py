@@ -72,7 +72,7 @@ SIX = {
 REASON = "not an image file; JPEG, PNG, TIFF, BMP and DICOM can be read"
 
 
-def test_the_report_tells_sizes_quarantine_and_duplicates(lesions, layout, capsys):
+def test_the_report_has_sizes_quarantine_and_duplicates(lesions, layout, capsys):
     prepare.run(lesions(SIX), layout)
     report = json.loads(layout.data_report.read_text())
     hashes = report.pop("hashes")
@@ -111,9 +111,9 @@ def test_the_report_tells_sizes_quarantine_and_duplicates(lesions, layout, capsy
         "sample_id,group_id,label", "a,l1,NV", "b,l2,MEL", "d,l4,NV", "e,l5,NV", "f,f,DF",
     ]  # fmt: skip
     assert leftovers(layout) == []
-    told = capsys.readouterr().out
-    assert "prepare: 5 images of 5 groups, 1 quarantined" in told
-    assert "warning: 2 sets of images have the same pixels but belong to different groups, 1 of them under" in told
+    printed = capsys.readouterr().out
+    assert "prepare: 5 images of 5 groups, 1 quarantined" in printed
+    assert "warning: 2 sets of images have the same pixels but belong to different groups, 1 of them under" in printed
 
 
 def test_the_twenty_most_frequent_sizes_are_listed(lesions, layout):
@@ -172,7 +172,7 @@ def read_only(tmp_path, layout) -> Iterator[Path]:
         os.seteuid(0)
 
 
-def test_a_read_only_folder_is_told_before_any_image_is_read(make_params, layout, read_only):
+def test_a_read_only_folder_is_reported_before_any_image_is_read(make_params, layout, read_only):
     params = make_params(data={"source": "isic2019", "path": "nowhere"})
     with pytest.raises(UserError, match=r"artifacts/data: cannot be written \(Permission denied\).*writable"):
         prepare.run(params, layout)
@@ -227,7 +227,7 @@ def test_ctrl_c_says_what_is_kept_and_the_next_run_continues(project, layout, ca
     assert not list(layout.images.parent.iterdir())
 
     prepare.run(load(), layout)
-    assert f"going on from an earlier run; checking its {16 * kept} finished images" in capsys.readouterr().out
+    assert f"continuing from an earlier run; checking its {16 * kept} finished images" in capsys.readouterr().out
     assert leftovers(layout) == []
     unbroken = Layout(project / "unbroken")
     prepare.run(load(), unbroken)

@@ -1,4 +1,4 @@
-"""machine.compile: the same training with compiled networks, and a failure told in words."""
+"""machine.compile: the same training with compiled networks, and a failure put in words."""
 
 from pathlib import Path
 
@@ -48,7 +48,7 @@ def test_a_killed_compiled_run_ends_like_an_unbroken_one(tmp_path):
     assert all(torch.equal(whole.last[name], resumed.last[name]) for name in whole.last)
 
 
-def test_a_failed_compilation_is_told_with_the_way_out(tmp_path, monkeypatch):
+def test_a_failed_compilation_is_reported_with_the_way_out(tmp_path, monkeypatch):
     def broken(graph: torch.fx.GraphModule, inputs: list[torch.Tensor]) -> None:
         raise RuntimeError("no C++ compiler")
 

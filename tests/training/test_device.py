@@ -20,7 +20,7 @@ def fresh_settings():
     torch.set_float32_matmul_precision(before[1])
 
 
-def test_a_gpu_that_is_not_there_is_told(monkeypatch):
+def test_a_gpu_that_is_not_there_is_reported(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(UserError, match=r"machine\.device is cuda, but torch sees no CUDA device; set it to auto"):
         pick_device("cuda")

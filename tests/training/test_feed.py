@@ -135,7 +135,7 @@ def test_images_live_on_the_gpu_where_they_take_a_quarter_of_what_is_free(wish, 
     assert open_images(stored, ROWS, torch.device("cuda"), wish) == expected
 
 
-def test_a_gpu_that_is_too_small_is_told_with_the_way_out(stored, monkeypatch):
+def test_a_gpu_that_is_too_small_is_reported_with_the_way_out(stored, monkeypatch):
     on_a_gpu(monkeypatch, 10, full=True)
     with pytest.raises(UserError, match=r"machine\.data_on_device is true, but 7 images take .* set it to false"):
         open_images(stored, ROWS, torch.device("cuda"), True)

@@ -64,10 +64,10 @@ def test_the_same_seed_gives_the_same_weights_and_a_killed_run_ends_like_an_unbr
     with pytest.raises(KilledError):
         trained(tmp_path, kind, tmp_path / "broken.pt", on_epoch=kill, **settled)
     torch.rand(7)  # whatever happens in between
-    told: list[int] = []
-    tell = {"on_epoch": lambda epoch, metrics: told.append(epoch)}
-    resumed = trained(tmp_path, kind, tmp_path / "broken.pt", **tell, **settled)
-    assert told == [4, 5, 6]
+    reported: list[int] = []
+    listen = {"on_epoch": lambda epoch, metrics: reported.append(epoch)}
+    resumed = trained(tmp_path, kind, tmp_path / "broken.pt", **listen, **settled)
+    assert reported == [4, 5, 6]
     assert same(whole, resumed)
 
 
@@ -160,7 +160,7 @@ def test_a_training_that_fails_leaves_no_reading_thread(tmp_path):
     assert not any(thread.name.startswith("prefetch") for thread in threading.enumerate())
 
 
-def test_a_full_gpu_is_told_with_the_way_out(tmp_path):
+def test_a_full_gpu_is_reported_with_the_way_out(tmp_path):
     class Full(Supervised):
         def loss(self, batch: Batch, features: torch.Tensor, logits: torch.Tensor) -> dict[str, torch.Tensor]:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB\nmore lines")

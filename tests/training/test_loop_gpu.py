@@ -21,8 +21,8 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
 ]
 KINDS = ["supervised", "stochastic", "reinforced"]
-LAST_STEP = 3
-"""45 samples in batches of 11 are 4 steps."""
+LAST_STEP = 4
+"""45 samples in batches of at most 11 are 5 steps."""
 PARTING = 0.2
 """Rounded steps, and Baseline IV's draws at the edge of a probability, part the losses of two epochs by no more."""
 
@@ -87,8 +87,8 @@ def test_the_host_does_not_wait_for_the_gpu_inside_an_epoch(tmp_path, gpu, kind,
     step = loop._Training._step
     monkeypatch.setattr(loop, "CHECK_EVERY", 10**6)
 
-    def watched_step(training: loop._Training, batch: loop.Batch) -> dict[str, torch.Tensor]:
-        terms = step(training, batch)
+    def watched_step(training: loop._Training, batch: loop.Batch, weight: float) -> dict[str, torch.Tensor]:
+        terms = step(training, batch, weight)
         torch.cuda.set_sync_debug_mode("default" if batch.step == LAST_STEP else "error")
         return terms
 

@@ -58,7 +58,7 @@ def schedule(epochs: int = 6, **changes: object) -> Schedule:
         lr=0.05,
         momentum=0.9,
         weight_decay=2e-4,
-        decay_at=[0.5],
+        decay_at=(0.5,),
         precision="float32",
         batch_norm="per_replica",
     )

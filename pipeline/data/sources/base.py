@@ -18,7 +18,7 @@ Reader = Callable[[int], np.ndarray]
 
 Raises models.images.ImageError or OSError for an image that cannot be read. Two methods may be there besides:
 `sized(i)` returns the members of Sized, the last where there are files; without it an image's size is S x S.
-`state(i)` returns the state that `sized` would return, without reading, so that no image is kept whose file has changed.
+`state(i)` returns the state of `sized` without reading, so that no image is kept whose file has changed.
 """
 
 
