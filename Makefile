@@ -35,7 +35,7 @@ study: $(READY) ## search or ablate; STUDY=name (a grid of params.yaml, else a s
 	@python -m pipeline.study run "$${STUDY:-search}" --workers "$$WORKERS"
 
 test: $(READY) ## run the tests, one process of one thread per core
-	OMP_NUM_THREADS=1 python -m pytest -n auto --dist loadgroup $(ARGS)
+	OMP_NUM_THREADS=1 python -m pytest -n auto --dist loadfile $(ARGS)
 
 check: $(READY) ## lint, format check and type check
 	ruff check .

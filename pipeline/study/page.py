@@ -84,6 +84,7 @@ def _track_units(plan: Plan, grid: Grid, run: tracking.StudyRun) -> None:
     """Give every finished unit of a grid its own run, with what its students reached."""
     for number, unit in enumerate(plan.units):
         if grid.is_finished(number) and not run.has_trial(number):
+            run.drop_trial(number)  # what an interrupted report has begun
             figures = {
                 f"{name}/{student}/{checkpoint}": value
                 for student, outcome in grid.outcomes(number).items()

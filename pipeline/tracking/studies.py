@@ -44,16 +44,20 @@ class StudyRun:
         return self._session.parent_id if self._session else ""
 
     def has_trial(self, number: int) -> bool:
-        """Whether a trial's run is there and finished; also where tracking is off. One that was cut off is deleted."""
+        """Whether a trial's run is there and has ended well; also where tracking is off."""
         if self._session is None:
             return True
         with plain_errors(self._session.uri):
             runs = self._session.runs_of(self._child(number, "", {}))
-            finished = [run for run in runs if run.info.status == "FINISHED"]
-            for run in runs:
-                if run not in finished:
-                    self._session.client.delete_run(run.info.run_id)
-        return bool(finished)
+        return any(run.info.status == "FINISHED" for run in runs)
+
+    def drop_trial(self, number: int) -> None:
+        """Delete the runs of a trial, such as one that was cut off."""
+        if self._session is None:
+            return
+        with plain_errors(self._session.uri):
+            for run in self._session.runs_of(self._child(number, "", {})):
+                self._session.client.delete_run(run.info.run_id)
 
     @contextmanager
     def trial(self, number: int, title: str, params: Mapping[str, Any]) -> Iterator[TrialRun]:

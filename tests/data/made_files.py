@@ -33,7 +33,7 @@ def write_prepared(
 def write_hashes(layout: Layout) -> None:
     """Take up the files as they are now into report.json, as if prepare had written them."""
     report = json.loads(layout.data_report.read_text())
-    report["hashes"] = {path.name: sha256_file(path) for path in (layout.images, layout.samples)}
+    report["hashes"] = {path.name: sha256_file(path) for path in (layout.images, layout.samples) if path.exists()}
     layout.data_report.write_text(json.dumps(report))
 
 

@@ -125,7 +125,6 @@ def colours():
     return statistics, np.array([name for (name,) in names]), train
 
 
-@pytest.mark.xdist_group("colours")
 @pytest.mark.parametrize(
     "classifier",
     [

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from pipeline.common.errors import UserError
 from pipeline.data.sources import open_source
 from pipeline.data.sources.table_labels import read_labels
-from pipeline.params.tree import TableParams
+from pipeline.params.data import TableParams
 from tests.data.own_table import NAMES, write_csv
 
 FINDINGS = "image,found,Mass,Effusion,Hernia\n" + "".join(

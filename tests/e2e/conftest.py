@@ -1,5 +1,6 @@
 """The tiny project, in a folder whose name has a space, run once through `dvc repro` and killed once on the way."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -18,7 +19,8 @@ PRINTED, KILLED = "printed.log", "killed.log"
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory) -> tuple[Project, str]:
     """The finished project, and what `dvc repro` printed; tests change copies of it. All processes share one."""
-    shared = tmp_path_factory.getbasetemp().parent / "finished"
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
     shared.mkdir(exist_ok=True)
     with locked(shared / "lock"):
         folder = shared / "my project"

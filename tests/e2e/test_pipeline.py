@@ -12,7 +12,7 @@ import pytest
 from pipeline.common.files import sha256_file
 from tests.e2e.project import Project, make_project, ran
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]
+pytestmark = pytest.mark.slow
 
 RUNS = {
     "baseline_1": "plain",
@@ -129,8 +129,8 @@ def test_a_run_without_dvc_and_unbroken_gives_the_same_bytes_as_the_killed_one(f
     assert hashes(project, *OUTPUTS) == hashes(finished[0], *OUTPUTS)
     before = hashes(project, *OUTPUTS)
     project.change(
-        "methods: [baseline_1, baseline_2, baseline_3, baseline_3_same, baseline_4, baseline_5, roskd_unseen, roskd]",
-        "methods: [roskd]",
+        "\nmethods: [baseline_1, baseline_2, baseline_3, baseline_3_same, baseline_4, baseline_5, roskd_unseen, roskd]",
+        "\nmethods: [roskd]",
     )
     printed = project.run(sys.executable, "-m", "pipeline.stages", "all")
     assert "epochs, loss" not in printed  # nothing is trained: the store has it

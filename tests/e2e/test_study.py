@@ -25,7 +25,7 @@ from pipeline.study.students import Students
 from tests.e2e.database import postgres
 from tests.e2e.project import FIVE, Project, environment, make_project
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("study")]
+pytestmark = pytest.mark.slow
 
 STUDY = (sys.executable, "-m", "pipeline.study")
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}

@@ -16,7 +16,7 @@ import pytest
 
 from tests.e2e.project import Project, environment
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("torchrun")]
+pytestmark = pytest.mark.slow
 
 STAGES = (sys.executable, "-m", "pipeline.stages")
 PLAIN = (*STAGES, "student", "--group", "plain", "--seed", "0")

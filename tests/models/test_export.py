@@ -13,7 +13,6 @@ from models.classifier import Classifier
 from models.export import export_onnx, max_logit_difference
 from models.networks import build
 
-pytestmark = pytest.mark.xdist_group("export")  # two exports serve all tests
 CLASSES = 3
 
 

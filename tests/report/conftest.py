@@ -11,6 +11,7 @@ import pytest
 
 from pipeline.common.layout import Layout
 from pipeline.params.tree import Params
+from tests.data.made_files import write_hashes
 
 SPLIT = ["train"] * 6 + ["val"] * 2 + ["test"] * 4
 PUBLISHED = {
@@ -78,6 +79,7 @@ def write_tables(layout: Layout, task: str, seeds: Sequence[int]) -> None:
     labels = {"given": given, "published": PUBLISHED[task], "flipped": [1] + [0] * 11}
     write_csv(layout.labels, {"sample_id": ids} | labels)
     write_json(layout.data_report, PREPARED | {"task": task, "counts": COUNTS[task]})
+    write_hashes(layout)
     write_json(layout.noise, NOISE[task] | REALISED)
     rows = []
     for seed in seeds:
@@ -131,6 +133,7 @@ def write_rest(layout: Layout, task: str, seeds: Sequence[int], architectures: l
         np.savez(path, test_targets=targets, test_logits=logits)
     images = np.random.default_rng(0).integers(0, 255, (12, 8, 8, 1), dtype=np.uint8)
     np.save(layout.images, images)
+    write_hashes(layout)
 
 
 @pytest.fixture

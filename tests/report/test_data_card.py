@@ -11,6 +11,7 @@ from pipeline.common.errors import UserError
 from pipeline.report import data_card, data_plots
 from pipeline.report.page import build, render
 from pipeline.report.results import Results, load
+from tests.data.made_files import write_hashes
 
 
 def cells(rows) -> dict[str, list[str]]:
@@ -54,11 +55,12 @@ def test_facts(make_run) -> None:
 def test_a_table_has_groups_and_its_own_words(make_run) -> None:
     params, layout = make_run("multilabel", data={"source": "table", "resize": "pad"})
     pd.read_csv(layout.samples, dtype=str).assign(group_id=range(12)).to_csv(layout.samples, index=False)
+    write_hashes(layout)
     rewrite(layout.data_report, quarantined={})
     facts = dict(data_card.facts(load(params, layout)))
     assert facts["Source"] == "table labels.csv"
     assert facts["Task"] == "any number of 2 findings per image"
-    assert facts["Images"] == "12, each a group of its own"
+    assert facts["Images"] == "12, each from a different group"
     assert facts["Stored as"].endswith("resized, padded to a square with black bars")
     assert facts["Left out"] == "nothing; every image was read"
 
@@ -125,9 +127,11 @@ def test_images_per_group(make_run) -> None:
     assert data_card.groups_sentence(load(params, layout)) == "6 lesions with 2 images each."
     path = layout.samples
     pd.read_csv(path).assign(group_id=[0] * 6 + [1, 1, 2, 2, 2, 3]).to_csv(path, index=False)
+    write_hashes(layout)
     words = "4 lesions with 1 to 6 images each, median 2.5; 1 of them has one image."
     assert data_card.groups_sentence(load(params, layout)) == words
     pd.read_csv(path).assign(group_id=range(12)).to_csv(path, index=False)
+    write_hashes(layout)
     alone = load(params, layout)
     assert data_card.groups_sentence(alone) == "Every lesion has one image."
     assert data_plots.group_sizes(alone) is None

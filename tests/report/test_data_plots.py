@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from pipeline.common.errors import UserError
 from pipeline.report import data_card, data_plots, heatmap
 from pipeline.report.results import load
+from tests.data.made_files import write_hashes
 
 
 def texts(figure) -> list[str]:
@@ -105,6 +106,7 @@ def test_a_sheet_has_at_most_eight_images_of_a_class(make_run) -> None:
     for path, table in tables.items():
         pd.DataFrame(table).to_csv(path, index=False)
     np.save(layout.images, np.zeros((rows, 8, 8, 3), dtype=np.uint8))
+    write_hashes(layout)
     figure = data_plots.contact_sheet(load(params, layout))
     assert figure is not None
     assert len(figure.axes[0].images) == 8
@@ -144,6 +146,7 @@ def test_a_class_may_be_part_of_anothers_name(make_run, task: str) -> None:
     for path in (layout.samples, layout.labels):
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         table.replace({"B": "A effect", "A|B": "A|A effect"}).to_csv(path, index=False)
+    write_hashes(layout)
     results = load(params, layout)
     assert results.published[3].tolist() == [False, True]
     assert results.published.sum(axis=0).tolist() == ([6, 6] if task == "multiclass" else [5, 6])
@@ -153,6 +156,7 @@ def test_a_label_that_is_no_class_is_named(make_run) -> None:
     params, layout = make_run(full=False)
     for path, name in ((layout.labels, "labels"), (layout.samples, "samples")):
         path.write_text(path.read_text().replace("B", "C", 1))
+        write_hashes(layout)
         with pytest.raises(UserError, match=rf"{name}\.csv: data row \d+: unknown class 'C'; the classes are A, B"):
             load(params, layout)
 

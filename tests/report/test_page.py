@@ -11,6 +11,7 @@ from pipeline.distillation.methods import METHODS
 from pipeline.report import data_plots, plots, style, tables
 from pipeline.report.page import FIGURES, build
 from pipeline.report.results import load
+from tests.data.made_files import write_hashes
 
 
 def visible(html: str) -> str:
@@ -70,6 +71,7 @@ def test_names_from_the_data_are_escaped(make_run) -> None:
     layout.data_report.write_text(json.dumps(report))
     for path in (layout.samples, layout.labels):
         pd.read_csv(path).replace("A", script).to_csv(path, index=False)
+    write_hashes(layout)
     build(params, layout)
     for name in ("index.html", "data_card.html"):
         html = (layout.report.parent / name).read_text(encoding="utf-8")

@@ -64,6 +64,8 @@ def test_a_trial_is_there_once_its_run_has_ended_well(layout, params):
     assert [number for number in range(12) if again.has_trial(number)] == [1, 11]
     again.lost(run.run_id)
     assert not again.has_trial(1), "killed"
+    again.drop_trial(1)
+    assert run.run_id not in {one.info.run_id for one in runs()}
     assert not tracking.study_run(params, layout, "other", "k" * 64).has_trial(11)
 
 

@@ -35,7 +35,6 @@ def losses(rows: list) -> list[float]:
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("world")
 @pytest.mark.parametrize(("kind", "batch_size", "epochs"), KINDS)
 def test_two_processes_have_the_loss_curve_of_one(together, tmp_path, kind, batch_size, epochs):
     first, second = (torch.load(together / kind / f"process{rank}.out", weights_only=True) for rank in range(2))
@@ -51,7 +50,6 @@ def test_two_processes_have_the_loss_curve_of_one(together, tmp_path, kind, batc
 
 
 @pytest.mark.slow
-@pytest.mark.xdist_group("world")
 def test_two_processes_agree_with_the_first_and_share_what_is_to_be_answered(together):
     for rank in range(2):
         assert torch.load(together / f"process{rank}.out", weights_only=True) == {

@@ -9,7 +9,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.labels import SEPARATOR
 from pipeline.common.tables import read_table, require_unique
 from pipeline.data.sources.base import ImageFiles, Source, list_images, require_folder, require_images
-from pipeline.params.tree import DataParams
+from pipeline.params.data import DataParams
 
 CLASSES = (
     "Atelectasis",

@@ -8,7 +8,7 @@ import pandas as pd
 from pipeline.common.errors import UserError
 from pipeline.common.tables import read_table, require_unique
 from pipeline.data.sources.base import ImageFiles, Source, list_images, require_folder, require_images
-from pipeline.params.tree import DataParams
+from pipeline.params.data import DataParams
 
 CLASSES = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC")
 GROUND_TRUTH = "ISIC_2019_Training_GroundTruth.csv"

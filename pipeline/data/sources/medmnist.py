@@ -25,7 +25,7 @@ from pipeline.common.files import atomic
 from pipeline.common.labels import SEPARATOR
 from pipeline.data.sources.base import Source, require_folder
 from pipeline.data.sources.medmnist_members import MEMBERS, RECORD, Member
-from pipeline.params.tree import DataParams
+from pipeline.params.data import DataParams
 
 SPLITS = ("train", "val", "test")
 BLOCK = 1 << 20

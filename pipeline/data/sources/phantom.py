@@ -11,7 +11,7 @@ from pipeline.common.errors import UserError
 from pipeline.common.labels import SEPARATOR
 from pipeline.data import phantom
 from pipeline.data.sources.base import Source
-from pipeline.params.tree import DataParams
+from pipeline.params.data import DataParams
 
 
 @dataclass(frozen=True)

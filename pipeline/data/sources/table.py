@@ -13,7 +13,7 @@ from pipeline.common.tables import read_table
 from pipeline.data.sources.base import ImageFiles, Source, require_folder
 from pipeline.data.sources.image_paths import colour_channels, leaves, resolve
 from pipeline.data.sources.table_labels import is_missing, read_labels
-from pipeline.params.tree import DataParams, TableParams
+from pipeline.params.data import DataParams, TableParams
 
 SPLITS = ("train", "val", "test")
 

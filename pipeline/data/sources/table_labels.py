@@ -9,7 +9,7 @@ import pandas as pd
 from models.names import Task
 from pipeline.common.errors import UserError
 from pipeline.common.labels import SEPARATOR
-from pipeline.params.tree import TableParams
+from pipeline.params.data import TableParams
 
 MISSING = frozenset({"", "na", "nan", "<na>", "null"})
 """What programs write for a value that is not there, in small letters."""
