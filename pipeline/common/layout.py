@@ -26,6 +26,7 @@ class Layout:
         self.labels: Final = root / "splits/labels.csv"
         self.noise: Final = root / "splits/noise.json"
         self.subsets: Final = root / "splits/subsets.csv"
+        self.all_predictions: Final = root / "predictions"
         self.student_metrics: Final = root / "metrics/students.csv"
         self.teacher_metrics: Final = root / "metrics/teachers.csv"
         self.comparisons: Final = root / "metrics/comparisons.csv"
@@ -86,7 +87,7 @@ class Layout:
 
     def predictions(self, seed: int, method: str, checkpoint: Checkpoint) -> Path:
         """A method's logits on validation and test, with sample ids and targets (npz)."""
-        return self.root / "predictions" / str(seed) / f"{method}-{checkpoint}.npz"
+        return self.all_predictions / str(seed) / f"{method}-{checkpoint}.npz"
 
     def study(self, name: str) -> Path:
         """The folder of one study's tables, pictures and page."""

@@ -1,5 +1,6 @@
 """Stage `evaluate`: every student's and teacher's figures on validation and test, and how sure the differences are."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -72,6 +73,7 @@ def _teacher_rows(params: Params, prepared: Prepared, layout: Layout) -> list[Ro
 
 
 def _write_predictions(prepared: Prepared, layout: Layout, students: Students) -> None:
+    shutil.rmtree(layout.all_predictions, ignore_errors=True)  # of methods that are no longer compared
     for (method, checkpoint), by_seed in students.items():
         for seed, logits in by_seed.items():
             arrays = {}
