@@ -18,7 +18,7 @@ import numpy as np
 
 from pipeline.common.errors import UserError
 from pipeline.common.files import reserve, write_json
-from pipeline.data.chunks import Preparer, Task
+from pipeline.data.chunks import Preparer, Span
 from pipeline.data.journal import Chunk, Journal
 from pipeline.data.sources.base import Source
 from pipeline.runtime.progress import Progress
@@ -137,10 +137,10 @@ def readable_array(decoded: Decoded) -> Path:
     return path
 
 
-def _tasks(shape: tuple[int, ...], finished: dict[int, Chunk]) -> list[Task]:
+def _tasks(shape: tuple[int, ...], finished: dict[int, Chunk]) -> list[Span]:
     fewest, most = CHUNK_IMAGES
     step = max(1, min(max(fewest, shape[0] // 64), most, CHUNK_BYTES // int(np.prod(shape[1:]))))
-    tasks: list[Task] = []
+    tasks: list[Span] = []
     for first in range(0, shape[0], step):
         end = min(first + step, shape[0])
         earlier = finished.get(first)

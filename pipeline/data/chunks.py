@@ -11,7 +11,7 @@ from models.pixels import ImageError
 from pipeline.data.journal import Chunk
 from pipeline.data.sources.base import Reader, Sized
 
-Task = tuple[int, int, Chunk | None]
+Span = tuple[int, int, Chunk | None]
 """First image, end, and what the journal knows of them from an earlier run."""
 
 
@@ -27,7 +27,7 @@ class Preparer:
     offset: int
     shape: tuple[int, int, int]
 
-    def __call__(self, task: Task) -> Chunk:
+    def __call__(self, task: Span) -> Chunk:
         """Prepare the images of a task; returns what the journal knows if pixels and files are still as it says."""
         first, end, earlier = task
         if earlier is not None and earlier.states == self._states(first, end) and self._stands(earlier):

@@ -17,7 +17,7 @@ import numpy as np
 
 from models.names import Task
 from pipeline.common.labels import indicator
-from pipeline.evaluation.metrics import mean_defined, predict, probabilities, ratios
+from pipeline.evaluation.metrics import decide, mean_defined, probabilities, ratios
 
 METRICS = ("precision_macro", "recall_macro", "f1_macro", "auroc_macro")
 """What `resample` computes; accuracy is available for multiclass besides. ECE is not: its bootstrap is biased."""
@@ -100,7 +100,7 @@ def resample(
     for s, seed_logits in enumerate(logits):
         scores = probabilities(task, seed_logits)
         positives = indicator(targets, scores.shape[1])
-        predicted = predict(task, scores, thresholds[s] if thresholds is not None else None)
+        predicted = decide(task, scores, thresholds[s] if thresholds is not None else None)
         figures = _count_figures(predicted, positives, draws)
         if "auroc_macro" in metrics:
             figures["auroc_macro"] = mean_defined(_auroc(scores, positives, draws))

@@ -41,7 +41,7 @@ def evaluate(
     C = len(class_names)
     scores = probabilities(task, logits)
     positives = indicator(targets, C)
-    predicted = predict(task, scores, thresholds)
+    predicted = decide(task, scores, thresholds)
     precision, recall, f1 = _precision_recall_f1(predicted, positives)
     per_class = {"precision": precision, "recall": recall, "f1": f1, "auroc": auroc(scores, positives)}
     overall: dict[str, float | np.ndarray] = {
@@ -53,7 +53,7 @@ def evaluate(
         overall["accuracy"] = (predicted & positives).any(axis=1).mean()
         overall["balanced_accuracy"] = overall["recall_macro"]
     else:
-        at_half = _precision_recall_f1(predict(task, scores), positives)
+        at_half = _precision_recall_f1(decide(task, scores), positives)
         for name, values in zip(("precision", "recall", "f1"), at_half, strict=True):
             overall[f"{name}_macro_at_0.5"] = mean_defined(values)
         per_class["threshold"] = np.full(C, 0.5) if thresholds is None else thresholds
@@ -77,7 +77,7 @@ def epoch_metrics(task: Task, logits: np.ndarray, targets: np.ndarray) -> dict[s
         loss = -log_softmax(logits, axis=1)[positives].mean()
     else:
         loss = (np.logaddexp(0, logits) - positives * logits).mean()
-    f1 = _precision_recall_f1(predict(task, scores), positives)[2]
+    f1 = _precision_recall_f1(decide(task, scores), positives)[2]
     return {
         "f1_macro": float(mean_defined(f1)),
         "auroc_macro": float(mean_defined(auroc(scores, positives))),
@@ -111,7 +111,7 @@ def probabilities(task: Task, logits: np.ndarray) -> np.ndarray:
     return softmax(logits, axis=1) if task == "multiclass" else expit(logits)
 
 
-def predict(task: Task, scores: np.ndarray, thresholds: np.ndarray | None = None) -> np.ndarray:
+def decide(task: Task, scores: np.ndarray, thresholds: np.ndarray | None = None) -> np.ndarray:
     """Return the predicted classes of probabilities (N, C) as bool (N, C).
 
     multiclass: the first of the highest; multilabel: all at or above `thresholds` (C,), 0.5 if None.

@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 
 from pipeline.common.errors import UserError
 
-Task = TypeVar("Task")
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 START_METHOD = "fork" if sys.platform == "linux" else "spawn"
@@ -31,7 +31,7 @@ def count_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def share(work: Callable[[Task], Result], tasks: Sequence[Task], workers: int) -> Generator[Result]:
+def share(work: Callable[[Item], Result], tasks: Sequence[Item], workers: int) -> Generator[Result]:
     """Yield `work(task)` for every task as it is done, in any order; with one worker here, without a process.
 
     `work` is picklable where START_METHOD is spawn. Raises UserError if a worker is killed, and what `work` raises.
@@ -39,7 +39,7 @@ def share(work: Callable[[Task], Result], tasks: Sequence[Task], workers: int) -
     if min(workers, len(tasks)) <= 1:
         yield from map(work, tasks)
         return
-    crew: list[_Worker[Task, Result]] = []
+    crew: list[_Worker[Item, Result]] = []
     try:
         with _interrupts_ignored():
             crew.extend(_Worker(work) for _ in range(min(workers, len(tasks))))
@@ -51,10 +51,10 @@ def share(work: Callable[[Task], Result], tasks: Sequence[Task], workers: int) -
             worker.bury()
 
 
-class _Worker(Generic[Task, Result]):
+class _Worker(Generic[Item, Result]):
     """One process and this end of the line to it."""
 
-    def __init__(self, work: Callable[[Task], Result]) -> None:
+    def __init__(self, work: Callable[[Item], Result]) -> None:
         context = get_context(START_METHOD)
         self.line, far_end = context.Pipe()
         self.busy = 0
@@ -62,7 +62,7 @@ class _Worker(Generic[Task, Result]):
         self._process.start()
         far_end.close()  # else its end would not be noticed
 
-    def give(self, task: Task) -> None:
+    def give(self, task: Item) -> None:
         try:
             self.line.send(task)
         except OSError:
@@ -87,7 +87,7 @@ class _Worker(Generic[Task, Result]):
         self.line.close()
 
 
-def _hand_out(crew: list[_Worker[Task, Result]], tasks: Sequence[Task]) -> Iterator[Result]:
+def _hand_out(crew: list[_Worker[Item, Result]], tasks: Sequence[Item]) -> Iterator[Result]:
     waiting = iter(tasks)
     for _ in range(AHEAD):
         for worker in crew:
@@ -101,7 +101,7 @@ def _hand_out(crew: list[_Worker[Task, Result]], tasks: Sequence[Task]) -> Itera
             yield result
 
 
-def _give_next(worker: _Worker[Task, Result], waiting: Iterator[Task]) -> None:
+def _give_next(worker: _Worker[Item, Result], waiting: Iterator[Item]) -> None:
     for task in waiting:
         worker.give(task)
         return
@@ -114,7 +114,7 @@ def _killed() -> UserError:
     )
 
 
-def _serve(work: Callable[[Task], Result], line: connection.Connection) -> None:
+def _serve(work: Callable[[Item], Result], line: connection.Connection) -> None:
     """What a worker does."""
     gc.freeze()  # to look through what the parent has would copy every memory page that holds it
     signal.signal(signal.SIGINT, signal.SIG_IGN)
