@@ -38,7 +38,7 @@ class Comparison:
 
 
 COMPARISON_COLUMNS = ("method_a", "method_b", "metric", *(field.name for field in fields(Comparison)))
-"""The columns of a table of `compare`."""
+"""The columns of metrics/comparisons.csv."""
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
 """Figures of one model on one split (method, section 9): pure functions on logits and targets.
 
 Precision, recall, F1 and AUROC of a class without a positive sample are undefined: NaN (a blank cell in the CSV), and
-left out of the macro means. A class that is never predicted counts with precision 0 and F1 0. The bootstrap of
-`statistics` uses the same formulas on weighted counts, so figures and intervals agree; the tests hold them against
-scikit-learn and torchmetrics.
+left out of the macro means. A class that is never predicted counts with precision 0 and F1 0. `bootstrap`
+uses the same formulas on weighted counts, so figures and intervals agree; the tests hold them against scikit-learn and
+torchmetrics.
 """
 
 from collections.abc import Sequence
@@ -16,6 +16,8 @@ from models.names import Task
 from pipeline.common.labels import indicator
 
 ECE_BINS = 15
+HEADLINES = ("f1_macro", "auroc_macro")
+"""The figures that summaries, plots and the tracker show of every method."""
 
 
 def primary_metric(task: Task) -> str:

@@ -15,6 +15,8 @@ from pipeline.evaluation.bootstrap import Draws, Figures, resample
 from pipeline.evaluation.metrics import evaluate, tune_thresholds
 
 EVALUATED = ("val", "test")
+TEACHER_COLUMNS = ("seed", "pool", "architecture", "split", "metric", "class", "value")
+"""The columns of metrics/teachers.csv, of which the last four are those of `figures_of`."""
 
 Logits = dict[str, np.ndarray]
 """{split: float32 (N, C)} of one network."""

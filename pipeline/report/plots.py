@@ -10,11 +10,11 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.common.labels import indicator
 from pipeline.distillation.methods import METHODS, SUBJECT, ordered
+from pipeline.evaluation.metrics import HEADLINES
 from pipeline.report import heatmap, style
 from pipeline.report.findings import COLUMNS, difference, number
 from pipeline.report.results import Results, over_seeds
 
-COMPARED = ("f1_macro", "auroc_macro")
 LABELS = {"f1_macro": "macro F1", "auroc_macro": "macro AUROC", "loss": "supervised loss in nats"}
 NONE = "none"
 
@@ -23,8 +23,8 @@ def bars(results: Results) -> Figure:
     """Macro F1 and AUROC of every method on the test split, with 95 % intervals where they were computed."""
     methods = results.methods
     figure = style.new_figure(0.36 * len(methods) + 1.1)
-    panels = figure.subplots(1, len(COMPARED), sharey=True)
-    for panel, metric in zip(panels, COMPARED, strict=True):
+    panels = figure.subplots(1, len(HEADLINES), sharey=True)
+    for panel, metric in zip(panels, HEADLINES, strict=True):
         for row, method in enumerate(methods):
             value = results.figure(method, metric).mean
             if not np.isfinite(value):
@@ -64,8 +64,8 @@ def differences(results: Results) -> Figure | None:
     if not others or SUBJECT not in results.methods:
         return None
     figure = style.new_figure(0.32 * len(others) + 1.1)
-    panels = figure.subplots(1, len(COMPARED), sharey=True)
-    for panel, metric in zip(panels, COMPARED, strict=True):
+    panels = figure.subplots(1, len(HEADLINES), sharey=True)
+    for panel, metric in zip(panels, HEADLINES, strict=True):
         panel.axvline(0, color=style.INK, linewidth=1)
         for row, method in enumerate(others):
             found = difference(results, SUBJECT, method, metric)
@@ -170,12 +170,12 @@ def _called(results: Results, method: str, seed: int, logits: np.ndarray) -> np.
 
 def student_curves(results: Results) -> Figure | None:
     """Validation F1 and AUROC of every student run over the epochs, mean over seeds; None without histories."""
-    curves = results.curves.loc[(results.curves["split"] == "val") & results.curves["metric"].isin(COMPARED)]
+    curves = results.curves.loc[(results.curves["split"] == "val") & results.curves["metric"].isin(HEADLINES)]
     if curves.empty:
         return None
     figure = style.new_figure(4.2)
-    panels = figure.subplots(1, len(COMPARED))
-    for panel, metric in zip(panels, COMPARED, strict=True):
+    panels = figure.subplots(1, len(HEADLINES))
+    for panel, metric in zip(panels, HEADLINES, strict=True):
         for method in ordered(curves["method"]):
             rows = curves.loc[(curves["method"] == method) & (curves["metric"] == metric)]
             line = style.METHOD_LINES.get(method, "-")

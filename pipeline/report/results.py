@@ -15,6 +15,8 @@ from pipeline.common.layout import POOLS, Layout
 from pipeline.common.tables import read_csv
 from pipeline.data.prepared import open_images, read_report, read_samples
 from pipeline.distillation.methods import METHODS, ordered, runs_of, teachers_needed
+from pipeline.evaluation.comparisons import COMPARISON_COLUMNS
+from pipeline.evaluation.predictions import TEACHER_COLUMNS
 from pipeline.params.tree import Params
 from pipeline.training.history import read_history
 
@@ -126,8 +128,6 @@ def load(params: Params, layout: Layout) -> Results:
         for pool in reversed(POOLS)
         for name in teachers_needed(params.methods, pool, architectures)
     }
-    teacher_columns = ["seed", "pool", "architecture", "split", "metric", "class", "value"]
-    pair_columns = ["method_a", "method_b", "metric", "difference", "low", "high", "p_value", "p_holm"]
     samples, data = read_samples(layout, params.task), read_report(layout)
     labels = read_csv(layout.labels, ["given", "flipped"])
     given = encode(labels["given"], samples.classes, params.task, origin=str(layout.labels))
@@ -136,8 +136,8 @@ def load(params: Params, layout: Layout) -> Results:
         layout=layout,
         classes=samples.classes,
         students=_numbers(read_csv(layout.student_metrics)),
-        teachers=_optional(layout.teacher_metrics, teacher_columns),
-        comparisons=_optional(layout.comparisons, [*pair_columns, "n_groups", "n_seeds", "resampled"]),
+        teachers=_optional(layout.teacher_metrics, TEACHER_COLUMNS),
+        comparisons=_optional(layout.comparisons, COMPARISON_COLUMNS),
         intervals=_optional(layout.intervals, ["method", "checkpoint", "metric", "value", "low", "high"]),
         samples=_samples(layout, samples.table, labels),
         published=indicator(samples.published, len(samples.classes)),
@@ -175,8 +175,8 @@ def _noise(path: Path) -> dict[str, Any]:
     return content
 
 
-def _optional(path: Path, columns: list[str]) -> pd.DataFrame:
-    return _numbers(read_csv(path)) if path.exists() else pd.DataFrame(columns=columns)
+def _optional(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    return _numbers(read_csv(path)) if path.exists() else pd.DataFrame(columns=list(columns))
 
 
 def _numbers(table: pd.DataFrame) -> pd.DataFrame:

@@ -7,6 +7,7 @@ import numpy as np
 
 from models.names import Task
 from pipeline.distillation.methods import INGREDIENTS, METHODS, SUBJECT
+from pipeline.evaluation.metrics import HEADLINES
 from pipeline.params.tree import flatten
 from pipeline.report.findings import (
     COLUMNS,
@@ -19,7 +20,6 @@ from pipeline.report.findings import (
 from pipeline.report.results import Results, over_seeds, where
 
 CHECKPOINTS = {"last": "last epoch", "selected": "best validation epoch", "smoothed": "smoothed"}
-COMPARED = ("f1_macro", "auroc_macro")
 FURTHER: dict[Task, dict[str, str]] = {
     "multiclass": {"f1_weighted": "F1, weighted", "accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy"},
     "multilabel": {
@@ -62,7 +62,7 @@ def differences(results: Results) -> list[Row]:
     """RoS-KD minus every other method: for each metric the difference, a verdict and the corrected p-value."""
     rows = []
     for method in results.methods:
-        found = [difference(results, SUBJECT, method, metric) for metric in COMPARED]
+        found = [difference(results, SUBJECT, method, metric) for metric in HEADLINES]
         if method != SUBJECT and any(found):
             cells = [text for one in found for text in (_shown(one) if one else ("", "", ""))]
             rows.append(Row(METHODS[method].title, cells))
@@ -78,7 +78,7 @@ def ingredients(results: Results) -> list[Row]:
     for one in INGREDIENTS:
         if not {one.method, one.without} <= set(results.methods):
             continue
-        found = [difference(results, one.method, one.without, metric) for metric in COMPARED]
+        found = [difference(results, one.method, one.without, metric) for metric in HEADLINES]
         cells = [f"{METHODS[one.method].title} minus {METHODS[one.without].title}"]
         cells += [text for d in found for text in (_shown(d) if d else ("", "", ""))]
         rows.append(Row(one.title, cells))
@@ -139,4 +139,4 @@ def parameters(results: Results) -> list[tuple[str, list[tuple[str, str]]]]:
 
 
 HEADS = list(TABLE_COLUMNS.values())
-COMPARED_HEADS = [COLUMNS[metric] for metric in COMPARED]
+COMPARED_HEADS = [COLUMNS[metric] for metric in HEADLINES]

@@ -5,6 +5,7 @@ import textwrap
 import numpy as np
 
 from pipeline.distillation.methods import METHODS, SUBJECT
+from pipeline.evaluation.metrics import HEADLINES
 from pipeline.report import findings
 from pipeline.report.results import Results
 
@@ -55,7 +56,7 @@ def _differences(results: Results) -> list[str]:
         return ["RoS-KD was not measured."]
     rows = [["RoS-KD minus", "F1", "", "AUROC", ""]]
     for method in results.methods:
-        found = [findings.difference(results, SUBJECT, method, metric) for metric in ("f1_macro", "auroc_macro")]
+        found = [findings.difference(results, SUBJECT, method, metric) for metric in HEADLINES]
         if method != SUBJECT and any(found):
             cells = [text for one in found for text in ((one.text, one.verdict) if one else ("", ""))]
             rows.append([METHODS[method].title, *cells])

@@ -13,13 +13,10 @@ from pipeline.data.prepared import Prepared, load_prepared
 from pipeline.distillation.methods import METHODS, checkpoints_of, ordered, runs_of, teachers_needed
 from pipeline.evaluation.comparisons import COMPARISON_COLUMNS
 from pipeline.evaluation.families import statistics
-from pipeline.evaluation.metrics import primary_metric
-from pipeline.evaluation.predictions import EVALUATED, Logits, Row, figures_of, read_logits
+from pipeline.evaluation.metrics import HEADLINES, primary_metric
+from pipeline.evaluation.predictions import EVALUATED, TEACHER_COLUMNS, Logits, Row, figures_of, read_logits
 from pipeline.params.tree import Params
 from pipeline.training.history import read_history
-
-HEADLINES = ("f1_macro", "auroc_macro")
-TEACHER_COLUMNS = ("seed", "pool", "architecture", "split", "metric", "class", "value")
 
 Students = dict[tuple[str, Checkpoint], dict[int, Logits]]
 """What each method's checkpoint answered, by seed."""

@@ -11,12 +11,12 @@ from pipeline.common.files import sha256_file, sha256_json
 from pipeline.common.layout import Layout
 from pipeline.common.tables import read_csv
 from pipeline.distillation.methods import METHODS, SUBJECT
+from pipeline.evaluation.metrics import HEADLINES
+from pipeline.evaluation.predictions import TEACHER_COLUMNS
 from pipeline.tracking.runs import Child
 from pipeline.tracking.session import Point
 from pipeline.training.history import read_history
 
-HEADLINES = ("f1_macro", "auroc_macro")
-"""The metrics that the parent run shows for every method."""
 AT_HALF = "_at_0.5"
 """Suffix of metrics at the fixed threshold 0.5, at which the curves are taken; the plain names are at tuned ones."""
 
@@ -60,8 +60,7 @@ class Evaluation:
         for values in self._values.values():
             for key in [key for key in values if key.startswith("val/") and key.endswith(AT_HALF)]:
                 values[key.removesuffix(AT_HALF)] = values.pop(key)  # the end of a curve is measured as the curve
-        columns = ("seed", "pool", "architecture", "split", "metric", "class", "value")
-        for row in _rows(layout.teacher_metrics, columns):
+        for row in _rows(layout.teacher_metrics, TEACHER_COLUMNS):
             key = _key("test", row["metric"], row["class"]) if row["split"] == "test" else None
             self._add(f"teacher/{row['pool']}/{row['architecture']}/seed{row['seed']}", key, row["value"])
 

@@ -14,7 +14,7 @@ from pipeline.data.prepared import load_prepared
 from pipeline.evaluation.bootstrap import METRICS
 from pipeline.evaluation.comparisons import COMPARISON_COLUMNS, holm
 from pipeline.evaluation.metrics import evaluate as figures
-from pipeline.evaluation.predictions import Logits, write_logits
+from pipeline.evaluation.predictions import TEACHER_COLUMNS, Logits, write_logits
 from pipeline.params.tree import Params
 from pipeline.stages import evaluate
 from pipeline.training.history import History
@@ -161,7 +161,7 @@ def test_only_what_the_methods_need_is_read(layout, params, methods, runs, teach
     students = pd.read_csv(layout.student_metrics)
     assert list(students.groupby(["method", "checkpoint"], sort=False).groups) == measured
     found = pd.read_csv(layout.teacher_metrics)
-    assert list(found) == list(evaluate.TEACHER_COLUMNS)
+    assert list(found) == list(TEACHER_COLUMNS)
     assert set(zip(found["pool"], found["architecture"], strict=True)) == {
         (pool, name) for pool, names in teachers.items() for name in names
     }
