@@ -75,22 +75,36 @@ def flush(path: Path) -> None:
             os.fsync(stream.fileno())
 
 
+def require_digest(path: Path, digest: str | None, remedy: str) -> None:
+    """Raise UserError unless the SHA-256 of `path` is `digest`."""
+    try:
+        found = sha256_file(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}). {remedy}") from error
+    if found != digest:
+        raise UserError(f"{path}: is damaged, its SHA-256 is not the one it was written with. {remedy}")
+
+
+def file_state(path: Path) -> tuple[int, int] | None:
+    """Return size and time of change of a file, by which a changed one is noticed; None where there is none."""
+    try:
+        state = path.stat()
+    except OSError:
+        return None
+    return state.st_size, state.st_mtime_ns
+
+
 def require_content(path: Path, digest: str, seen: Path, remedy: str) -> None:
     """Raise UserError unless the SHA-256 of `path` is `digest`.
 
     The JSON file `seen` remembers what has been compared, so that a file is read once for each content and time of
     change.
     """
-    try:
-        state = path.stat()
-        known = json.loads(seen.read_text(encoding="utf-8")) if seen.exists() else {}
-        found = [digest, state.st_size, state.st_mtime_ns]
-        if known.get(str(path)) == found:
-            return
-        if sha256_file(path) != digest:
-            raise UserError(f"{path}: is damaged, its SHA-256 is not the one it was written with. {remedy}")
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}). {remedy}") from error
+    known = json.loads(seen.read_text(encoding="utf-8")) if seen.exists() else {}
+    found = [digest, *(file_state(path) or ())]
+    if known.get(str(path)) == found:
+        return
+    require_digest(path, digest, remedy)
     with suppress(OSError):  # a store that cannot be written costs another comparison, no more
         write_json(seen, known | {str(path): found})
 

@@ -33,11 +33,6 @@ class Method:
     paper: bool = True
     note: str = ""
 
-    @property
-    def group(self) -> str:
-        """The pool of its teachers, `plain` without any: how its stage and its folder are named."""
-        return self.pool or "plain"
-
 
 METHODS: dict[str, Method] = {
     "baseline_1": Method("Baseline I (no teacher)", "baseline_1", None),

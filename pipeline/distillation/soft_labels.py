@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from pipeline.common.errors import SettingError, UserError
-from pipeline.common.files import atomic, reserve, sha256_file, sha256_json
+from pipeline.common.files import atomic, require_digest, reserve, sha256_json
 from pipeline.data.views import PRESETS
 from pipeline.params.tree import ViewParams
 
@@ -93,10 +93,8 @@ def require_origin(path: Path, record: Path, origin: Origin) -> str:
     other = [name for name in origin if made_from.get(name) != origin[name]]
     if other:
         raise UserError(f"{path}: was made from other {', '.join(other)} than this training uses. {REMEDY}")
-    digest = sha256_file(path)
-    if digest != made_from.get(CONTENT):
-        raise UserError(f"{path}: is damaged, its SHA-256 is not the one it was written with. Delete it. {REMEDY}")
-    return digest
+    require_digest(path, made_from.get(CONTENT), f"Delete it. {REMEDY}")
+    return str(made_from[CONTENT])
 
 
 REMEDY = "Run the soft_labels stages again (make repro does)"

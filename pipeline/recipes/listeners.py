@@ -13,15 +13,15 @@ from pipeline.runtime.progress import Epochs
 
 
 def train_tracked(
-    store: Store, node: Node, params: Params, layout: Layout, child: tracking.Child, history: str, *, leads: bool
+    store: Store, node: Node, params: Params, layout: Layout, child: tracking.Child, history: str
 ) -> None:
     """Make a node that trains a network, if it is missing: with progress, and logged live as the run `child`."""
     if store.has(node):
         return
-    with tracking.live_run(params, layout, child, active=leads) as run:
-        with _listener(params, node.title, run, leads) as on_epoch:
+    with tracking.live_run(params, layout, child, active=store.leads) as run:
+        with _listener(params, node.title, run, store.leads) as on_epoch:
             store.get([node], on_epoch)
-        if leads:
+        if store.leads:
             run.finish(store.file(node, history))
 
 

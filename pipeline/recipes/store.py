@@ -17,7 +17,17 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from pipeline.common.errors import SettingError, UserError
-from pipeline.common.files import flush, full_disk_named, locked, replace_folder, sha256_file, sha256_json, write_json
+from pipeline.common.files import (
+    file_state,
+    flush,
+    full_disk_named,
+    locked,
+    replace_folder,
+    require_digest,
+    sha256_file,
+    sha256_json,
+    write_json,
+)
 
 POLL = 0.5
 """Seconds between looks for what another process makes."""
@@ -75,7 +85,12 @@ class Store:
     def __init__(self, root: Path, processes: Processes | None = None) -> None:
         self._root = root
         self._processes = processes or Alone()
-        self._compared: set[tuple[Path, int, int]] = set()
+        self._compared: set[tuple[Path, tuple[int, int] | None]] = set()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self._processes.leads
 
     def path(self, node: Node) -> Path:
         """Where the result is once it is whole."""
@@ -125,15 +140,10 @@ class Store:
     def file(self, node: Node, name: str) -> Path:
         """Return a file of a finished result; raises UserError unless it is what was written."""
         path = self.path(node) / name
-        wanted = self.record(node)["files"].get(name)
-        try:
-            state = path.stat()
-            seen = (path, state.st_size, state.st_mtime_ns)
-            if seen not in self._compared and sha256_file(path) != wanted:
-                raise UserError(f"{path}: is damaged, its SHA-256 is not that of its making. {_remedy(path.parent)}")
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror}). {_remedy(path.parent)}") from error
-        self._compared.add(seen)
+        wanted, seen = self.record(node)["files"].get(name), (path, file_state(path))
+        if seen not in self._compared:
+            require_digest(path, wanted, _remedy(path.parent))
+            self._compared.add(seen)
         return path
 
     def is_recorded(self, node: Node) -> bool:
@@ -147,6 +157,10 @@ class Store:
     def seconds(self, node: Node) -> float:
         """How long the result took to make."""
         return float(self.record(node)["seconds"])
+
+    def made_at(self, node: Node) -> float:
+        """When the result was finished, in seconds since the epoch."""
+        return (self.path(node) / MADE_FROM).stat().st_mtime
 
     def drop(self, node: Node, name: str) -> None:
         """Forget a large file that is not needed any more; its hash stays."""
@@ -173,7 +187,7 @@ class Store:
     @contextmanager
     def _held(self, node: Node) -> Iterator[bool]:
         """Hold the node's lock, in the process that leads."""
-        if not self._processes.leads:
+        if not self.leads:
             yield False
             return
         lock = self._root / node.kind / f".{node.key}.lock"
@@ -190,14 +204,11 @@ class Store:
             folder.mkdir(exist_ok=True)
             try:
                 node.make(folder, on_epoch)
-            except (
-                SettingError,
-                TrainingAbandonedError,
-            ):  # another attempt would end the same way; all else may continue
-                if self._processes.leads:
+            except (SettingError, TrainingAbandonedError):  # another attempt would end the same way
+                if self.leads:
                     shutil.rmtree(folder)
                 raise
-            if self._processes.leads:
+            if self.leads:
                 self._finish(node, folder, round(time.monotonic() - started, 3))
         self._processes.agree(None)
 
@@ -214,8 +225,11 @@ class Store:
 def link(store: Store, files: Mapping[str, tuple[Node, str]], target: Path) -> None:
     """Put files of finished results into the folder `target`, by name, replacing what is there.
 
-    They are hard links where the file system allows it, so that they take no room of their own. Raises UserError.
+    They are hard links where the file system allows it, so that they take no room of their own. Of several processes
+    the one that leads does it. Raises UserError.
     """
+    if not store.leads:
+        return
     unfinished = target.with_name(f".{target.name}.partial")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)

@@ -7,10 +7,13 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pipeline.data.prepared import Prepared
+from pipeline.common.layout import Layout
+from pipeline.data.prepared import Prepared, PreparedData
 from pipeline.params.tree import Params
 from pipeline.recipes.bench import Bench, open_bench
 from pipeline.recipes.store import Store
+from pipeline.training.device import pick_device
+from pipeline.training.world import World, local_rank
 
 
 class Data(Protocol):
@@ -50,6 +53,12 @@ class Workshop:
             "views": params.views.model_dump(mode="json"),
             "seed": seed,
         }
+
+
+def open_workshop(params: Params, layout: Layout) -> Workshop:
+    """Open artifacts/ and its store for the trainings of a stage, which several processes may share."""
+    world = World(pick_device(params.machine.device, local_rank()))
+    return Workshop(PreparedData(layout, params.task), Store(layout.store, world))
 
 
 def digest_of(*arrays: np.ndarray) -> str:

@@ -5,29 +5,23 @@ One process trains them all: starting one takes 15 s (torch, MLflow), more than 
 
 from pipeline import tracking
 from pipeline.common.layout import Layout, Pool
-from pipeline.data.prepared import PreparedData
 from pipeline.distillation.methods import teachers_needed
 from pipeline.params.tree import Params
 from pipeline.recipes.listeners import train_tracked
-from pipeline.recipes.store import Node, Store, link
+from pipeline.recipes.store import Node, link
 from pipeline.recipes.teacher import HISTORY, PREDICTIONS, WEIGHTS, teacher
-from pipeline.recipes.workshop import Workshop
-from pipeline.training.device import pick_device
-from pipeline.training.world import World, local_rank
+from pipeline.recipes.workshop import open_workshop
 
 
 def run(params: Params, layout: Layout, seed: int, pool: Pool) -> None:
     """Train the teachers that some method needs, and link weights, histories and predictions into artifacts/."""
-    world = World(pick_device(params.machine.device, local_rank()))
-    store = Store(layout.store, world)
-    workshop = Workshop(PreparedData(layout, params.task), store)
+    workshop = open_workshop(params, layout)
     files: dict[str, tuple[Node, str]] = {}
     for architecture in teachers_needed(params.methods, pool, params.teachers.architectures):
         node = teacher(workshop, params, seed, pool, architecture)
         child = tracking.teacher(params, layout, seed, pool, architecture)
-        train_tracked(store, node, params, layout, child, HISTORY, leads=world.leads)
+        train_tracked(workshop.store, node, params, layout, child, HISTORY)
         files[layout.teacher_weights(seed, pool, architecture).name] = (node, WEIGHTS)
         files[layout.teacher_history(seed, pool, architecture).name] = (node, HISTORY)
         files[layout.teacher_predictions(seed, pool, architecture).name] = (node, PREDICTIONS)
-    if world.leads:
-        link(store, files, layout.teachers(seed, pool))
+    link(workshop.store, files, layout.teachers(seed, pool))

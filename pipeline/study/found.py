@@ -11,9 +11,9 @@ from optuna.trial import FrozenTrial, TrialState
 from pipeline.common.errors import SettingError, UserError
 from pipeline.common.files import atomic
 from pipeline.distillation.methods import METHODS, PLAIN, SUBJECT
+from pipeline.evaluation.metrics import HEADLINES
 from pipeline.params.file import with_values
 from pipeline.params.tree import Params
-from pipeline.recipes.store import MADE_FROM
 from pipeline.study.plan import Plan, Values
 from pipeline.study.search import FIGURES, RUN_ID, SECONDS
 from pipeline.study.students import Students
@@ -140,7 +140,7 @@ def price(plan: Plan, params: Params, students: Students, trials: Trials, wall: 
         for own in [with_values(params, values, f"study {plan.name}")]
         for node in (*students.teachers(own, seed, run), *students.answers(own, seed, run))
     }
-    made = [node for node in nodes.values() if (store.path(node) / MADE_FROM).stat().st_mtime >= begun]
+    made = [node for node in nodes.values() if store.made_at(node) >= begun]
     return Price(wall, sum(map(store.seconds, made)), plain, len(done), workers)
 
 
@@ -155,7 +155,7 @@ def _teacher_values(found: list[dict[str, Any]]) -> list[Values]:
 
 def comparison(rows: list[Contender], metric: str) -> str:
     """Return the contenders as a plain table; the study's own metric comes first."""
-    names = list(dict.fromkeys([metric, "f1_macro", "auroc_macro"]))
+    names = list(dict.fromkeys([metric, *HEADLINES]))
     columns = [f"{split}/{name}" for split in ("val", "test") for name in names]
     width = max(len(row.title) for row in rows)
     head = " " * width + "".join(f"  {column:>15}" for column in columns)

@@ -49,6 +49,7 @@ def test_a_result_is_made_once_under_the_hash_of_what_decides_it(store, log):
     assert store.path(first).name == first.key != second.key
     assert store.record(first)["decided by"] == {"name": "a"}
     assert 0 <= store.seconds(first) < 5
+    assert abs(store.made_at(first) - time.time()) < 60
 
 
 def test_a_failure_of_the_setting_leaves_nothing_and_anything_else_what_it_had(store, log):
@@ -78,7 +79,7 @@ def test_a_result_that_lacks_a_file_is_made_again(store, log):
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda folder: (folder / "whole.txt").write_text("b"), r"whole\.txt: is damaged, its SHA-256 is not that of"),
+        (lambda folder: (folder / "whole.txt").write_text("b"), r"whole\.txt: is damaged, its SHA-256 is not the one"),
         (lambda folder: (folder / MADE_FROM).unlink(), r"made_from\.json: cannot be read .* what the thing a in that"),
         (lambda folder: (folder / MADE_FROM).write_text("{"), r"made_from\.json: cannot be read"),
         (
@@ -112,11 +113,15 @@ def test_a_full_disk_is_an_error_that_names_the_node_and_keeps_what_is_done(stor
     assert log.read_text().splitlines() == ["a []", "a ['half.txt']"]
 
 
-def test_a_store_that_cannot_be_written_is_an_error_that_names_the_node(tmp_path, log):
-    (tmp_path / "file").touch()
-    readonly = Store(tmp_path / "file")
-    with pytest.raises((UserError, OSError), match=r"file"):
-        readonly.get([node("a", log)])
+def test_a_store_that_cannot_be_written_is_an_error_that_names_the_node(store, log, monkeypatch):
+    def refuse(path: Path) -> None:
+        raise OSError(errno.EROFS, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "touch", refuse)  # the super-user may write to any folder that chmod has closed
+    with pytest.raises(
+        UserError, match=r"\.lock: Read-only file system, while making the thing a\. What is finished is"
+    ):
+        store.get([node("a", log)])
     assert not log.exists()
 
 

@@ -1,9 +1,7 @@
 """What a search shows: its best trial, the settings it is compared with, and what it cost."""
 
-import os
 from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +13,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from pipeline.common.errors import SettingError, UserError
 from pipeline.params.tree import Params
-from pipeline.recipes.store import MADE_FROM
 from pipeline.study import found
 from pipeline.study.plan import Plan, Unit
 from pipeline.study.students import Outcome
@@ -45,19 +42,11 @@ class Taught:
     kind: str = "teachers"
 
 
-@dataclass
 class Store:
     """A store in which what was made at overlap 0.2 took 100 s, long before the study, and at 0.4 took 40 s, in it."""
 
-    folder: Path
-
-    def path(self, node: Taught) -> Path:
-        folder = self.folder / node.key
-        folder.mkdir(exist_ok=True)
-        (folder / MADE_FROM).touch()
-        made = BEGUN.timestamp() + (-3600 if node.key.startswith("0.2") else 60)
-        os.utime(folder / MADE_FROM, (made, made))
-        return folder
+    def made_at(self, node: Taught) -> float:
+        return BEGUN.timestamp() + (-3600 if node.key.startswith("0.2") else 60)
 
     def seconds(self, node: Taught) -> float:
         return 100.0 if node.key.startswith("0.2") else 40.0
@@ -67,14 +56,13 @@ class Store:
 class Students:
     """Students who are right about all but `wrong` of ten images, by run; `diverge`: runs that fail."""
 
-    folder: Path
     wrong: dict[str, int] = field(default_factory=lambda: {"baseline_5": 1, "baseline_1": 4})
     diverge: tuple[str, ...] = ()
     asked: list[tuple[float, int]] = field(default_factory=list)
 
     @property
     def store(self) -> Store:
-        return Store(self.folder)
+        return Store()
 
     def train(self, params: Params, seed: int, run: str) -> Outcome:
         if run in self.diverge:
@@ -118,8 +106,8 @@ def test_where_every_trial_failed_the_first_reason_is_given():
         found.best_trial(Trials([trial(0, None, **failed), trial(1, None, **failed)]), PLAN)
 
 
-def test_the_best_trial_is_shown_beside_the_parameters_of_the_file_as_means_over_seeds(params, tmp_path):
-    rows = found.contenders(PLAN, params, Students(tmp_path), trial(2, 0.7))
+def test_the_best_trial_is_shown_beside_the_parameters_of_the_file_as_means_over_seeds(params):
+    rows = found.contenders(PLAN, params, Students(), trial(2, 0.7))
     assert [row.title for row in rows] == ["best trial (2)", "RoS-KD, params.yaml", "Baseline I, params.yaml"]
     # seed 0 errs once in ten, seed 1 twice: F1 of two classes of five each, computed by hand
     assert rows[0].figures["test/f1_macro"] == pytest.approx(np.mean([(8 / 9 + 10 / 11) / 2, 0.8]))
@@ -130,18 +118,18 @@ def test_the_best_trial_is_shown_beside_the_parameters_of_the_file_as_means_over
     assert f"{rows[0].figures['test/f1_macro']:.3f}" in shown[1]
 
 
-def test_a_reference_that_diverges_is_left_out_with_a_message(params, tmp_path, capsys):
-    students = Students(tmp_path, diverge=("baseline_1",))
+def test_a_reference_that_diverges_is_left_out_with_a_message(params, capsys):
+    students = Students(diverge=("baseline_1",))
     rows = found.contenders(PLAN, params, students, trial(2, 0.7))
     assert [row.title for row in rows] == ["best trial (2)", "RoS-KD, params.yaml"]
     assert "study mine: Baseline I, params.yaml is left out: baseline_1: the training loss" in capsys.readouterr().out
     assert found.price(PLAN, params, students, Trials([trial(0, 0.5)]), 100.0, 2) is None
 
 
-def test_the_price_counts_teachers_once_and_those_of_an_earlier_study_not_at_all(params, tmp_path):
+def test_the_price_counts_teachers_once_and_those_of_an_earlier_study_not_at_all(params):
     made = [trial(0, 0.5), trial(1, 0.6), trial(2, 0.1, 0.2), trial(3, 0.1, state=TrialState.PRUNED)]
     failed = trial(4, None, state=TrialState.FAIL)
-    students = Students(tmp_path)
+    students = Students()
     price = found.price(PLAN, params, students, Trials([*made, failed]), wall=130.0, workers=2)
     assert sorted(students.asked) == [(0.2, 0), (0.2, 1), (0.4, 0), (0.4, 1)]
     assert price == found.Price(wall=130.0, teachers=2 * 40, plain=10 + 11, trials=4, workers=2)
