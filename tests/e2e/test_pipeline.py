@@ -2,7 +2,6 @@
 
 import json
 import sys
-import time
 
 import numpy as np
 import onnxruntime
@@ -176,18 +175,17 @@ def test_what_runs_again_is_what_a_change_decides(finished, tmp_path):
     """One project through four changes: none, a comment and a docstring, a plot, and the temperature."""
     project = finished[0].copy(tmp_path / "copy")
     project.change("  enabled: true ", "  enabled: false ")  # the tracker has tests of its own
-    began = time.monotonic()
-    assert ran(project.repro()) <= {"check", "track"}
-    assert time.monotonic() - began < 60  # 20 s on a quiet machine; the benchmark measures it
+    always = {"check", "track"}
+    assert ran(project.repro()) - always == set()
     shown = project.run(sys.executable, "-m", "dvc", "metrics", "show", "--json")
     figures = json.loads(shown)[""]["data"]["artifacts/metrics/summary.json"]["data"]["test"]
     assert set(figures) == {*RUNS, "roskd"}
     project.change('"""The one training loop: ', '"""The only training loop: ', "pipeline/training/loop.py")
     path = project.path / "pipeline/report/style.py"
     path.write_text(path.read_text() + "\n# a new colour\n")
-    assert ran(project.repro()) <= {"check", "code", "track"}
+    assert ran(project.repro()) - always == {"code"}
     path.write_text(path.read_text() + '\nANOTHER = "#123456"\n')
-    assert ran(project.repro()) <= {"check", "code", "report", "track"}
+    assert ran(project.repro()) - always == {"code", "report"}
     before = hashes(project, *OUTPUTS)
     project.change("tau: 0.5 ", "tau: 2.0 ")
     assert ran(project.repro()) == {
@@ -199,10 +197,9 @@ def test_what_runs_again_is_what_a_change_decides(finished, tmp_path):
     assert taught <= changed
     untouched = ("code", "data", "splits", "teachers", "soft", "students/0/plain")
     assert [name for name in changed if name.startswith(untouched)] == []
-    assert (
-        "changed" in project.run(sys.executable, "-m", "dvc", "plots", "show")
-        or (project.path / "dvc_plots/index.html").is_file()
-    )
+    project.run(sys.executable, "-m", "dvc", "plots", "show")
+    shown = (project.path / "dvc_plots/index.html").read_text()
+    assert all(name in shown for name in ("curves.csv", "methods.csv"))
 
 
 def would_run(project: Project) -> set[str]:
