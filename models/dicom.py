@@ -9,7 +9,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
 from pydicom.pixels.utils import pixel_array
 
-from models.pixels import ImageError, Pixels, require_size
+from models.pixels import STRIP, ImageError, Pixels, require_size
 
 DEFLATED_DICOM = b"1.2.840.10008.1.2.1.99"
 
@@ -34,9 +34,9 @@ def decode(content: bytes) -> Pixels:
     stored = pixel_array(dataset)
     match str(dataset.PhotometricInterpretation):
         case "MONOCHROME1":
-            return 255 - _window(stored, dataset)[:, :, None]
+            return 255 - _windowed(stored, dataset)[:, :, None]
         case "MONOCHROME2":
-            return _window(stored, dataset)[:, :, None]
+            return _windowed(stored, dataset)[:, :, None]
         case "PALETTE COLOR":
             coloured = apply_color_lut(stored, dataset)
             return _high_byte(coloured, 8 * coloured.dtype.itemsize)
@@ -48,6 +48,14 @@ def decode(content: bytes) -> Pixels:
 
 def _high_byte(array: np.ndarray, bits: int) -> Pixels:
     return (array >> max(0, bits - 8)).astype(np.uint8)
+
+
+def _windowed(stored: np.ndarray, dataset: Dataset) -> Pixels:
+    """Window strip by strip: a window is computed in several arrays of eight bytes a pixel."""
+    result = np.empty(stored.shape, np.uint8)
+    for top in range(0, len(stored), STRIP):
+        result[top : top + STRIP] = _window(stored[top : top + STRIP], dataset)
+    return result
 
 
 def _window(stored: np.ndarray, dataset: Dataset) -> Pixels:

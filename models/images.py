@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, MpoImagePlugin, TiffImagePlugin, UnidentifiedImageError  # noqa: F401
 
-from models.pixels import MAX_PIXELS, ImageError, Pixels, Size, require_size
+from models.pixels import MAX_PIXELS, STRIP, ImageError, Pixels, Size, require_size
 
 # Otherwise Pillow imports its decoders when the first image is opened, and all forty of them if that is a TIFF: 30 ms
 # and more, in each of the processes that share the work.
@@ -25,6 +25,8 @@ Resize = Literal["crop", "pad", "squash"]
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP")
 START_OF_SCAN, MAX_SCANS = b"\xff\xda", 100
 """The marker before each scan of a JPEG; progressive files of cameras have about ten."""
+MAX_SCANNED = 10 * MAX_PIXELS
+"""Each scan of a progressive JPEG goes over all pixels, whatever size it is decoded at."""
 TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -35,8 +37,6 @@ TRANSPOSE = {
     8: Image.Transpose.ROTATE_90,
 }
 """From the EXIF orientation to the operation that sets the image upright."""
-STRIP = 256
-"""Lines of an image that are computed with at once."""
 ORIENTATION_TAG = 0x0112
 LYING = (5, 6, 7, 8)
 """The orientations that swap height and width."""
@@ -154,8 +154,8 @@ def _read_picture(content: bytes, at_least: int | None) -> tuple[Image.Image, Si
     require_size(width, height)
     if picture.format in ("TIFF", "PNG") and _has_second_page(picture):
         raise ImageError("holds several pages; save the one that is meant")
-    if picture.format in ("JPEG", "MPO") and content.count(START_OF_SCAN) > MAX_SCANS:
-        raise ImageError(f"has more than {MAX_SCANS} scans, which takes minutes to decode; save it as a plain JPEG")
+    if picture.format in ("JPEG", "MPO"):
+        _require_few_scans(content.count(START_OF_SCAN), width * height)
     if at_least is not None and min(width, height) >= 2 * at_least and picture.format in ("JPEG", "MPO"):
         picture.draft(None, (at_least, at_least))  # type: ignore[arg-type]
     picture.load()
@@ -163,6 +163,15 @@ def _read_picture(content: bytes, at_least: int | None) -> tuple[Image.Image, Si
     operation = TRANSPOSE.get(orientation)
     upright = picture if operation is None else picture.transpose(operation)
     return _eight_bits(upright), (width, height) if orientation in LYING else (height, width)
+
+
+def _require_few_scans(scans: int, pixels: int) -> None:
+    allowed = min(MAX_SCANS, MAX_SCANNED // pixels)
+    if scans > allowed:
+        raise ImageError(
+            f"has {scans} scans of {pixels:,} pixels, which take long to decode; at most {allowed} are allowed, save "
+            "it as a plain JPEG"
+        )
 
 
 def _has_second_page(picture: Image.Image) -> bool:
@@ -192,16 +201,17 @@ def _eight_bits(picture: Image.Image) -> Image.Image:
     if mode in ("I", "F"):
         raise ImageError("has 32-bit or floating-point pixels, whose range is unknown; save it with 8 or 16 bits")
     if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
-        grey = mode in ("1", "L", "LA", "La")
-        return _over_black(picture.convert("LA" if grey else "RGBA"))
+        with_opacity = "LA" if mode in ("1", "L", "LA", "La") else "RGBA"
+        return _over_black(picture if mode == with_opacity else picture.convert(with_opacity))
     return picture if mode in ("L", "RGB") else picture.convert("L" if mode == "1" else "RGB")
 
 
 def _over_black(picture: Image.Image) -> Image.Image:
-    """Return colours times opacity, rounded; in strips, since the product takes two bytes for each of one."""
-    array = np.asarray(picture)
-    result = np.empty((*array.shape[:2], array.shape[2] - 1), np.uint8)
-    for top in range(0, len(array), STRIP):
-        strip = array[top : top + STRIP].astype(np.uint16)
-        result[top : top + STRIP] = (strip[:, :, :-1] * strip[:, :, -1:] + 127) // 255
-    return _picture(result)
+    """Return colours times opacity, rounded; in strips, so that beside the two pictures little memory is needed."""
+    width, height = picture.size
+    result = Image.new("L" if picture.mode == "LA" else "RGB", picture.size)
+    for top in range(0, height, STRIP):
+        strip = np.asarray(picture.crop((0, top, width, min(top + STRIP, height)))).astype(np.uint16)
+        shown = (strip[:, :, :-1] * strip[:, :, -1:] + 127) // 255
+        result.paste(_picture(shown.astype(np.uint8)), (0, top))
+    return result

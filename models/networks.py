@@ -3,9 +3,7 @@
 from typing import Literal, get_args
 
 import torch
-import torchvision
 from torch import nn
-from torchvision.models import DenseNet, MobileNetV2, ResNet
 
 from models.classifier import Classifier, WeightsError
 from models.names import ARCHITECTURES, Stem
@@ -22,10 +20,12 @@ def build(
     a first convolution that the small stem replaces; None starts from scratch.
     Raises ValueError for an unknown name, stem or weights, WeightsError where the download fails.
     """
+    from torchvision.models import DenseNet, MobileNetV2, ResNet, get_model  # seconds, for who builds a network alone
+
     _require("architecture", name, ARCHITECTURES)
     _require("stem", stem, get_args(Stem))
     _require("weights", weights, ("imagenet", None))
-    network = _pretrained(name) if weights else torchvision.models.get_model(name, weights=None)
+    network = _pretrained(name) if weights else get_model(name, weights=None)
     match network:
         case ResNet():
             head = nn.Linear(network.fc.in_features, num_classes)
@@ -62,9 +62,11 @@ def _small_convolution(replaced: nn.Conv2d) -> nn.Conv2d:
 
 
 def _pretrained(name: str) -> nn.Module:
-    weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
+    from torchvision.models import get_model, get_model_weights
+
+    weights = get_model_weights(name)["IMAGENET1K_V1"]
     try:
-        return torchvision.models.get_model(name, weights=weights)
+        return get_model(name, weights=weights)
     except (OSError, RuntimeError) as error:
         raise WeightsError(
             f"weights imagenet: {weights.url} could not be loaded ({error}). Connect to the network once, or copy that "

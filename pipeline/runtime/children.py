@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from contextlib import suppress
 
@@ -12,6 +13,8 @@ from pipeline.common.errors import UserError
 HOST = "127.0.0.1"
 STOPS_WITHIN = 10
 """Seconds that requests under way have to end when the server is stopped."""
+KILLED_AFTER = STOPS_WITHIN + 2
+"""Seconds after which a server that was stopped, or a child that it left behind, is killed."""
 
 
 def require_free_port(host: str, port: int) -> None:
@@ -27,36 +30,46 @@ def require_free_port(host: str, port: int) -> None:
 def supervise(command: list[str], environment: dict[str, str]) -> int:
     """Run a server and its children until they end; return its exit status, 0 where this process was asked to stop it.
 
-    Ctrl-C and SIGTERM are passed on as SIGTERM, on which the server answers what it has begun.
+    Ctrl-C and SIGTERM are passed on as SIGTERM, on which the server answers what it has begun; what has not ended
+    after KILLED_AFTER seconds, such as a server that waits for the rest of a request, is killed.
     """
     # a separate session, so that Ctrl-C reaches the server once, through us, and all of its processes
     server = subprocess.Popen(command, env=environment, start_new_session=True)
-    stopped = False
+    timers: list[threading.Timer] = []
 
     def stop(*_: object) -> None:
-        nonlocal stopped
-        stopped = True
-        with suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGTERM)
+        _signal_group(server.pid, signal.SIGTERM)
+        timers.append(threading.Timer(KILLED_AFTER, _signal_group, (server.pid, signal.SIGKILL)))
+        timers[-1].start()
 
     previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         status = server.wait()
-        _wait_for_group(server.pid)
+        _end_group(server.pid)
     finally:
+        for timer in timers:
+            timer.cancel()
         for number, handler in previous.items():
             signal.signal(number, handler)
-    return 0 if stopped else status
+    return 0 if timers else status
 
 
-def _wait_for_group(group: int) -> None:
-    """Wait until the server's own children are gone, too, so that the port is free again."""
-    deadline = time.monotonic() + STOPS_WITHIN
-    while time.monotonic() < deadline:
+def _end_group(group: int) -> None:
+    """Wait until the server's own children are gone, too, so that the port is free again; kill what stays."""
+    deadline = time.monotonic() + KILLED_AFTER
+    while True:
         with suppress(ChildProcessError):
             os.waitpid(-group, os.WNOHANG)  # as the first process of a container they are ours to collect
-        try:
-            os.killpg(group, 0)
-        except ProcessLookupError:
+        late = time.monotonic() > deadline
+        if not _signal_group(group, signal.SIGKILL if late else 0):
             return
         time.sleep(0.05)
+
+
+def _signal_group(group: int, number: int) -> bool:
+    """Signal every process of a group; returns whether there is any. Signal 0 only looks."""
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return False
+    return True

@@ -98,9 +98,9 @@ def serve(
     model: Annotated[str | None, typer.Option(help="models:/name@alias or models:/name/version")] = None,
 ) -> None:
     """Serve the registered champion over HTTP."""
-    from pipeline.runtime import serve as serving
+    from pipeline.serving import server
 
-    serving.run(model, port)
+    server.run(model, port)
 
 
 def main() -> None:

@@ -1,29 +1,21 @@
-"""The served model: its answers and refusals, as a class and over HTTP from a folder that knows nothing of this one."""
+"""The served model: its answers and refusals, as a class and from a folder that knows nothing of this one."""
 
 import base64
 import io
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
-import time
-import urllib.error
-import urllib.request
 from types import SimpleNamespace
 
 import mlflow
 import numpy as np
-import onnxruntime
 import pandas as pd
 import pytest
 from mlflow.exceptions import MlflowException
 from PIL import Image
 
 from models import serving
-from models.images import load
-from pipeline.runtime import serve
 
 
 def png(picture):
@@ -95,107 +87,6 @@ def test_requirements_are_pinned_and_without_torch(write_student):
     assert names[:-1] == ["mlflow", "numpy", "pandas", "pillow", "pydicom"]
     assert names[-1] in ("onnxruntime-gpu[cuda,cudnn]", "onnxruntime")
     assert all("==" in requirement for requirement in requirements)
-
-
-@pytest.fixture
-def server(write_student, tmp_path, monkeypatch):
-    """The model logged to a store of its own and served; yields (URL, path of the ONNX file)."""
-    onnx_path, meta_path = write_student()
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    monkeypatch.setattr(mlflow.tracking.fluent, "_active_experiment_id", None)
-    mlflow.set_tracking_uri(uri)
-    try:
-        experiment = mlflow.create_experiment("serving", artifact_location=(tmp_path / "mlruns").as_uri())
-        with mlflow.start_run(experiment_id=experiment):
-            info = mlflow.pyfunc.log_model(name="student", **serving.model_spec(onnx_path, meta_path))
-    finally:
-        mlflow.set_tracking_uri(None)
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    environment = {name: value for name, value in serve.environment(uri).items() if name != "PYTHONPATH"}
-    log = (tmp_path / "server.log").open("w+")
-    process = subprocess.Popen(
-        serve.command(info.model_uri, port),
-        cwd=elsewhere,
-        env=environment,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        url = f"http://127.0.0.1:{port}"
-        _wait_until_ready(url, process, log)
-        yield url, onnx_path
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=30)
-        log.close()
-
-
-def _wait_until_ready(url, process, log):
-    for _ in range(240):
-        try:
-            urllib.request.urlopen(f"{url}/ping", timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.5)
-        if process.poll() is not None:
-            break
-    log.seek(0)
-    pytest.fail(f"the server did not start:\n{log.read()}")
-
-
-def post(url, body):
-    data = body if isinstance(body, bytes) else json.dumps(body).encode()
-    request = urllib.request.Request(f"{url}/invocations", data, {"Content-Type": "application/json"})
-    try:
-        with urllib.request.urlopen(request, timeout=60) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-
-
-REFUSED = {
-    "broken JSON": (b'{"dataframe_records": [', "valid JSON"),
-    "missing column": ({"dataframe_records": [{"picture": RED}]}, "missing inputs ['image']"),
-    "no rows": ({"dataframe_split": {"columns": ["image"], "data": []}}, "has no rows"),
-    "null": ({"dataframe_records": [{"image": RED}, {"image": None}]}, "image 2 of 2: nothing"),
-    "a number": ({"dataframe_records": [{"image": 5}]}, "image 1 of 1: a value of type int"),
-    "not base64": (
-        {"dataframe_records": [{"image": RED}, {"image": "hello!"}]},
-        "image 2 of 2: the text is not base64",
-    ),
-    "text named .png": ({"dataframe_records": [{"image": NOT_AN_IMAGE}]}, "image 1 of 1: not an image file; JPEG, PNG"),
-}
-
-
-@pytest.mark.slow
-def test_served_over_http(server):
-    """The model is loaded from its own copy of the code: the server runs elsewhere, without this repository."""
-    url, onnx_path = server
-    noise = png(Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)))
-    status, body = post(url, {"dataframe_records": [{"image": RED}, {"image": text(noise)}]})
-    assert status == 200
-    first, second = json.loads(body)["predictions"]
-    assert first["label"] == "MEL"
-    assert first["probabilities"] == pytest.approx({"MEL": 0.7, "NV": 0.2, "BCC": 0.1}, abs=1e-6)
-
-    session = onnxruntime.InferenceSession(onnx_path, providers=["CPUExecutionProvider"])
-    pixels = load(noise, size=8, resize="crop", channels=3)
-    (expected,) = session.run(["probabilities"], {"pixels": pixels[None]})
-    assert list(second["probabilities"]) == ["MEL", "NV", "BCC"]
-    assert list(second["probabilities"].values()) == pytest.approx(expected[0].tolist(), abs=1e-6)
-    assert second["label"] == ["MEL", "NV", "BCC"][int(expected[0].argmax())]
-
-    for name, (request, message) in REFUSED.items():
-        status, body = post(url, request)
-        assert status == 400, name
-        assert message in json.loads(body)["message"], name
-        assert "Traceback" not in body, name
-    assert post(url, {"dataframe_records": [{"image": RED}]})[0] == 200  # it still answers
 
 
 @pytest.mark.slow

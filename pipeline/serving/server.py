@@ -1,4 +1,4 @@
-"""`make serve`: the registered student behind MLflow's own server."""
+"""`make serve`: the registered student in a server of its own process."""
 
 import os
 import sys
@@ -6,7 +6,12 @@ from pathlib import Path
 
 from pipeline.common.errors import UserError
 from pipeline.params.file import load
-from pipeline.runtime.children import HOST, require_free_port, supervise
+from pipeline.runtime.children import HOST, STOPS_WITHIN, require_free_port, supervise
+from pipeline.serving import MODEL
+
+ROOT = Path(__file__).resolve().parents[2]
+CONNECTIONS = 256
+"""Open connections from which on the server answers 503."""
 
 
 def run(model_uri: str | None, port: int, host: str = HOST) -> None:
@@ -27,22 +32,31 @@ def run(model_uri: str | None, port: int, host: str = HOST) -> None:
     if not tracking.model_exists(uri):
         raise UserError(f"no model {uri} in {tracking_uri()}: run make repro first, or name another one with MODEL=")
     print(f"serving {uri} at http://{host}:{port}/invocations (Ctrl-C ends it)", flush=True)
-    status = supervise(command(uri, port, host), environment(tracking_uri()))
+    status = supervise(command(port, host), environment(uri, tracking_uri()))
     if status:
         raise UserError(f"the server ended with status {status}; what it printed above says why")
 
 
-def command(model_uri: str, port: int, host: str = HOST) -> list[str]:
-    """The command of MLflow's server in this environment, without building another one."""
-    arguments = ["--model-uri", model_uri, "--host", host, "--port", str(port), "--env-manager", "local"]
-    return [sys.executable, "-m", "mlflow", "models", "serve", *arguments]
+def command(port: int, host: str = HOST) -> list[str]:
+    """The command of uvicorn, in this environment."""
+    arguments = [
+        "--factory",
+        "pipeline.serving.app:create",
+        "--app-dir",
+        str(ROOT),
+        "--host",
+        host,
+        "--port",
+        str(port),
+    ]
+    limits = ["--timeout-graceful-shutdown", str(STOPS_WITHIN), "--limit-concurrency", str(CONNECTIONS)]
+    return [sys.executable, "-m", "uvicorn", *arguments, *limits, "--no-server-header", "--log-level", "warning"]
 
 
-def environment(tracking_uri: str) -> dict[str, str]:
-    """The server's environment: this one, with the store named and the folder of uvicorn on PATH."""
-    folder = str(Path(sys.executable).parent)
+def environment(model_uri: str, tracking_uri: str) -> dict[str, str]:
+    """The server's environment: this one, with the model and the store named."""
     return os.environ | {
-        "PATH": os.pathsep.join([folder, os.environ.get("PATH", "")]),
+        MODEL: model_uri,
         "MLFLOW_TRACKING_URI": tracking_uri,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",

@@ -1,0 +1,5 @@
+"""Fixtures of the server."""
+
+from tests.models.made_student import write_student
+
+__all__ = ["write_student"]

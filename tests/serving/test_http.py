@@ -1,0 +1,223 @@
+"""A registered student over HTTP: behind the guard, and with plain `mlflow models serve`."""
+
+import base64
+import http.client
+import io
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import mlflow
+import numpy as np
+import onnxruntime
+import pytest
+from PIL import Image
+
+from models import serving
+from models.images import load
+from pipeline.serving import server
+from tests.conftest import REPOSITORY
+
+
+def encoded(picture: Image.Image) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, "PNG")
+    return stream.getvalue()
+
+
+def text(content: bytes) -> str:
+    return base64.b64encode(content).decode()
+
+
+RED = text(encoded(Image.new("RGB", (20, 10), "red")))
+GOOD = json.dumps({"instances": [{"image": RED}]}).encode()
+JSON = {"Content-Type": "application/json"}
+
+
+class Logged(NamedTuple):
+    """A model in a store of its own."""
+
+    uri: str
+    store: str
+    onnx: Path
+
+
+@pytest.fixture
+def logged(write_student, tmp_path, monkeypatch) -> Logged:
+    onnx_path, meta_path = write_student()
+    store = f"sqlite:///{tmp_path / 'mlflow.db'}"
+    monkeypatch.setattr(mlflow.tracking.fluent, "_active_experiment_id", None)
+    mlflow.set_tracking_uri(store)
+    try:
+        experiment = mlflow.create_experiment("serving", artifact_location=(tmp_path / "mlruns").as_uri())
+        with mlflow.start_run(experiment_id=experiment):
+            info = mlflow.pyfunc.log_model(name="student", **serving.model_spec(onnx_path, meta_path))
+    finally:
+        mlflow.set_tracking_uri(None)
+    return Logged(info.model_uri, store, onnx_path)
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def running(
+    command: list[str], logged: Logged, port: int, folder: Path
+) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], str]]]:
+    """Run a server in another folder than the repository, which it must not need; yields it and its log."""
+    environment = server.environment(logged.uri, logged.store)
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
+    environment.pop("PYTHONPATH", None)
+    path = folder / "server.log"
+    elsewhere = folder / "elsewhere"
+    elsewhere.mkdir()
+    with path.open("w") as log:
+        process = subprocess.Popen(
+            command, cwd=elsewhere, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+        )
+        try:
+            _wait_until_ready(port, process, path)
+            yield process, path.read_text
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGTERM)
+            process.wait(timeout=60)
+
+
+def _wait_until_ready(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(240):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5).close()
+            return
+        except OSError:
+            time.sleep(0.5)
+        if process.poll() is not None:
+            break
+    pytest.fail(f"the server did not start:\n{log.read_text()}")
+
+
+def ask(
+    port: int, body: bytes | None, headers: dict[str, str] = JSON, path: str = "/invocations", method: str = "POST"
+) -> tuple[int, str]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    try:
+        connection.request(method, path, body, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def records(*images: object) -> bytes:
+    return json.dumps({"dataframe_records": [{"image": image} for image in images]}).encode()
+
+
+NOT_AN_IMAGE = text(b"sample_id,label\n1,NV\n")
+REFUSED = {
+    "broken JSON": (b'{"dataframe_records": [', 400, "not valid JSON"),
+    "deep JSON": (b"[" * 500 + b"1" + b"]" * 500, 400, "exactly one of instances"),
+    "JSON deeper than Python reads": (b'{"a":' * 2000 + b"1" + b"}" * 2000, 400, "nested too deeply"),
+    "100,000 brackets": (b"[" * 100_000, 400, "more values than 256 images need"),
+    "a number of 5,000 digits": (b'{"instances": ' + b"1" * 5000 + b"}", 400, "a number that cannot be read"),
+    "no UTF-8": (b'{"instances": "\xff\xfe"}', 400, "text or a number that cannot be read"),
+    "two formats": (b'{"instances": [], "inputs": []}', 400, "exactly one of instances"),
+    "missing column": (b'{"dataframe_records": [{"picture": "x"}]}', 400, "missing inputs ['image']"),
+    "no rows": (b'{"dataframe_split": {"columns": ["image"], "data": []}}', 400, "has no rows"),
+    "null": (records(RED, None), 400, "image 2 of 2: nothing"),
+    "a number": (records(5), 400, "image 1 of 1: a value of type int"),
+    "not base64": (records(RED, "hello!"), 400, "image 2 of 2: the text is not base64"),
+    "text named .png": (records(NOT_AN_IMAGE), 400, "image 1 of 1: not an image file; JPEG, PNG"),
+    "too many images": (records(*["x"] * 257), 413, "257 images in one request; at most 256"),
+}
+OF_ANOTHER_TYPE = {
+    "none": {},
+    "CSV": {"Content-Type": "text/csv"},
+    "Parquet": {"Content-Type": "application/vnd.apache.parquet"},
+    "another charset": {"Content-Type": "application/json; charset=latin-1"},
+    "a form": {"Content-Type": "multipart/form-data"},
+}
+
+
+@pytest.mark.slow
+def test_behind_the_guard(logged, port, tmp_path):
+    """Good requests are answered as the network answers, bad ones with a reason and nothing of the server's own."""
+    with running(server.command(port), logged, port, tmp_path) as (process, log):
+        noise = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)))
+        status, body = ask(port, records(RED, text(noise)))
+        assert status == 200, body
+        _require_answers(json.loads(body)["predictions"], noise, logged.onnx)
+        for name, (request, expected, message) in REFUSED.items():
+            _require_refusal(name, ask(port, request), expected, message, tmp_path)
+        for name, headers in OF_ANOTHER_TYPE.items():
+            _require_refusal(
+                name, ask(port, b"image\n5,6,7\n", headers), 415, "Content-Type: application/json", tmp_path
+            )
+        for path, method in (("/docs", "GET"), ("/", "GET"), ("/invocations/x", "POST")):
+            _require_refusal(path, ask(port, None, path=path, method=method), 404, "/invocations", tmp_path)
+        _require_refusal("GET", ask(port, None, method="GET"), 405, "takes POST", tmp_path)
+        assert ask(port, GOOD)[0] == 200
+        assert "Traceback" not in log()
+        _require_end_in_mid_request(process, port)
+
+
+def _require_answers(predictions: list[dict], noise: bytes, onnx: Path) -> None:
+    first, second = predictions
+    assert first["label"] == "MEL"
+    assert first["probabilities"] == pytest.approx({"MEL": 0.7, "NV": 0.2, "BCC": 0.1}, abs=1e-6)
+    session = onnxruntime.InferenceSession(onnx, providers=["CPUExecutionProvider"])
+    (expected,) = session.run(["probabilities"], {"pixels": load(noise, size=8, resize="crop", channels=3)[None]})
+    assert list(second["probabilities"]) == ["MEL", "NV", "BCC"]
+    assert list(second["probabilities"].values()) == pytest.approx(expected[0].tolist(), abs=1e-6)
+    assert second["label"] == ["MEL", "NV", "BCC"][int(expected[0].argmax())]
+
+
+def _require_refusal(name: str, answer: tuple[int, str], status: int, message: str, folder: Path) -> None:
+    found, body = answer
+    assert found == status, (name, body)
+    content = json.loads(body)
+    assert set(content) == {"error_code", "message"}, name
+    assert message in content["message"], name
+    for leaked in ("Traceback", RED, str(folder), str(REPOSITORY), "site-packages"):
+        assert leaked not in body, name
+
+
+def _require_end_in_mid_request(process: subprocess.Popen[bytes], port: int) -> None:
+    """One request has been sent by half when the server is stopped: it does not wait for the rest for long."""
+    with socket.create_connection(("127.0.0.1", port)) as half:
+        half.sendall(
+            b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
+        )
+        time.sleep(0.5)
+        began = time.monotonic()
+        process.terminate()
+        process.wait(timeout=60)
+    assert time.monotonic() - began < server.STOPS_WITHIN + 5
+    with pytest.raises(ConnectionRefusedError):
+        ask(port, GOOD)
+
+
+@pytest.mark.slow
+def test_with_plain_mlflow(logged, port, tmp_path):
+    """The model is loaded from its own copy of the code, and names the faults that a model can see."""
+    arguments = ["--model-uri", logged.uri, "--host", "127.0.0.1", "--port", str(port), "--env-manager", "local"]
+    with running([sys.executable, "-m", "mlflow", "models", "serve", *arguments], logged, port, tmp_path):
+        status, body = ask(port, GOOD)
+        assert status == 200, body
+        assert json.loads(body)["predictions"][0]["label"] == "MEL"
+        status, body = ask(port, records(RED, NOT_AN_IMAGE))
+        assert status == 400
+        assert "image 2 of 2: not an image file" in json.loads(body)["message"]
+        assert "Traceback" not in body
