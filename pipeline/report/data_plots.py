@@ -10,7 +10,7 @@ from matplotlib.patches import Rectangle
 
 from pipeline.report import heatmap, style
 from pipeline.report.findings import groups_word
-from pipeline.report.results import Results
+from pipeline.report.results import IN_SHEET, Results
 
 PER_CLASS = 8
 PITCH = 1.5  # from row to row of the contact sheet, in tiles: name, image, two lines of text
@@ -106,12 +106,13 @@ def _spread(rows: np.ndarray, count: int) -> list[int]:
 
 
 def sheet(results: Results) -> dict[str, list[int]]:
-    """Return the training images of the contact sheet by published class, and of those without a finding."""
+    """Return the contact sheet's training images of each of the most frequent published classes, and of none."""
     samples = results.samples
     train = (samples["split"] == "train").to_numpy(dtype=bool)
     changed = (samples["given"] != samples["published"]).to_numpy(dtype=bool)
     flags = results.published
-    found = {name: sheet_rows(train & flags[:, c], changed) for c, name in enumerate(results.classes)}
+    shown = results.frequent(IN_SHEET)
+    found = {results.classes[c]: sheet_rows(train & flags[:, c], changed) for c in shown}
     if results.params.task == "multilabel":
         found["no finding"] = sheet_rows(train & ~flags.any(axis=1), changed)
     return found
@@ -139,7 +140,8 @@ def contact_sheet(results: Results) -> Figure | None:
     panel = figure.add_axes((0, 0, 1, 1))
     for row, (name, rows) in enumerate(shown.items()):
         top = PITCH * row + 0.24
-        panel.text(0, top - 0.06, name if rows else f"{name}: no training image", fontweight="bold")
+        title = heatmap.short(name)
+        panel.text(0, top - 0.06, title if rows else f"{title}: no training image", fontweight="bold")
         for column, index in enumerate(rows):
             _tile(panel, images[index], results.samples.iloc[index].to_dict(), column, top)
     panel.set_xlim(-0.02, PER_CLASS)

@@ -9,7 +9,7 @@ import pandas as pd
 from models.names import Task
 from pipeline.distillation.methods import METHODS, SUBJECT
 from pipeline.params.tree import Params
-from pipeline.report.results import Results
+from pipeline.report.results import IN_PLOTS, IN_SHEET, Results  # noqa: F401
 
 COLUMNS = {"precision_macro": "Precision", "recall_macro": "Recall", "f1_macro": "F1", "auroc_macro": "AUROC"}
 """The columns of the main table that are compared; expected calibration error is beside them."""
@@ -133,6 +133,12 @@ def seeds_sentence(results: Results) -> str:
     if len(results.seeds) == 1:
         return f"One seed ({results.seeds[0]}), {training}. A single run is an observation, not a result."
     return f"Mean ± standard deviation over {len(results.seeds)} seeds, {training}."
+
+
+def classes_sentence(results: Results, most: int) -> str:
+    """Which classes a figure shows, where it does not show all."""
+    every = len(results.classes)
+    return f" Shown are the {most} most frequent of {every} classes." if every > most else ""
 
 
 def views_sentence(results: Results) -> str:

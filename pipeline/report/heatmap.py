@@ -14,6 +14,8 @@ LARGE = 9
 """Up to so many columns the cells have room for larger type."""
 READABLE = 25
 """Above so many columns no cell is written in."""
+NAMED = 50
+"""Above so many rows or columns their names have no room."""
 LONGEST = 24
 """`short` cuts names to so many characters."""
 
@@ -38,10 +40,9 @@ def draw(
             colour = "white" if shares[row, column] > 0.55 else style.INK
             text = _cell(float(shares[row, column]), int(counts[row, column]), len(columns))
             panel.text(column, row, text, ha="center", va="center", fontsize=size, color=colour)
-    panel.set_xticks(
-        range(len(columns)), [short(name) for name in columns], rotation=45, ha="right", rotation_mode="anchor"
-    )
-    panel.set_yticks(range(len(rows)), rows)
+    names = [short(name) for name in columns] if len(columns) <= NAMED else []
+    panel.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
+    panel.set_yticks(range(len(rows)) if len(rows) <= NAMED else [], rows if len(rows) <= NAMED else [])
     panel.tick_params(length=0)
     panel.spines[:].set_visible(False)
 

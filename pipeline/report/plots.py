@@ -13,7 +13,7 @@ from pipeline.distillation.methods import METHODS, SUBJECT, ordered
 from pipeline.evaluation.metrics import HEADLINES
 from pipeline.report import heatmap, style
 from pipeline.report.findings import COLUMNS, difference, number
-from pipeline.report.results import Results, over_seeds
+from pipeline.report.results import IN_PLOTS, Results, over_seeds
 
 LABELS = {"f1_macro": "macro F1", "auroc_macro": "macro AUROC", "loss": "supervised loss in nats"}
 NONE = "none"
@@ -87,25 +87,24 @@ def differences(results: Results) -> Figure | None:
 
 
 def class_auroc(results: Results) -> Figure:
-    """AUROC of each class and method on the test split; classes without a figure stay empty."""
+    """AUROC of each of the most frequent classes and each method on the test split; no figure, no mark."""
     figures, methods = results.per_class("auroc"), results.methods
-    figure = style.new_figure(0.42 * len(results.classes) + 1.5)
+    shown = results.frequent(IN_PLOTS)
+    figure = style.new_figure(0.42 * len(shown) + 1.5)
     panel = figure.subplots()
     shifts = np.linspace(-0.3, 0.3, len(methods)) if len(methods) > 1 else np.zeros(1)
     for method, shift in zip(methods, shifts, strict=True):
-        keys = [(method, METHODS[method].checkpoint, name) for name in results.classes]
+        keys = [(method, METHODS[method].checkpoint, results.classes[c]) for c in shown]
         values = [figures[key].mean if key in figures else np.nan for key in keys]
         panel.plot(
             values, np.arange(len(keys)) + shift, linestyle="", markersize=5.5, label=METHODS[method].title,
             marker="D" if method == SUBJECT else "o", color=style.METHOD_COLOURS[method],
         )  # fmt: skip
-    for border in range(1, len(results.classes)):
+    for border in range(1, len(shown)):
         panel.axhline(border - 0.5, color="#E4E7EB", linewidth=0.8)
     positives = positives_in_test(results)
-    panel.set_yticks(
-        range(len(results.classes)), [f"{c} (n = {n})" for c, n in zip(results.classes, positives, strict=True)]
-    )
-    panel.set_ylim(len(results.classes) - 0.5, -0.5)
+    panel.set_yticks(range(len(shown)), [f"{heatmap.short(results.classes[c])} (n = {positives[c]})" for c in shown])
+    panel.set_ylim(len(shown) - 0.5, -0.5)
     panel.set_xlabel("AUROC on the test split (0.5 is chance)")
     panel.set_ylabel("class (n positive test images)")
     panel.grid(axis="x")

@@ -22,6 +22,8 @@ from pipeline.training.history import read_history
 
 NOISE_FIELDS = ("kind", "realised", "corrected", "classes", "nominal")
 NUMBERS = ("value", "difference", "low", "high", "p_value", "p_holm")
+IN_PLOTS, IN_SHEET = 40, 20
+"""So many of the most frequent classes are shown in plots with a row for each, and in the contact sheet."""
 HISTORY = ["epoch", "split", "metric", "value"]
 
 
@@ -78,6 +80,11 @@ class Results:
     def images(self) -> np.ndarray | None:
         """The images, uint8 (N, H, W, channels), as a memory map."""
         return open_images(self.layout) if self.layout.images.exists() else None
+
+    def frequent(self, most: int) -> list[int]:
+        """Return the indices of the `most` classes with the most images, in the order of the classes."""
+        counts = self.published.sum(axis=0)
+        return sorted(np.argsort(-counts, kind="stable")[:most].tolist())
 
     def predictions(self, method: str) -> dict[int, dict[str, np.ndarray]]:
         """Return the stored test targets and logits of a method's checkpoint, for each seed that has them."""

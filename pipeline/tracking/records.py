@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+from pipeline.common.class_names import in_metric
 from pipeline.common.errors import UserError
 from pipeline.common.files import sha256_file, sha256_json
 from pipeline.common.layout import Layout
@@ -124,8 +125,8 @@ def _rows(path: Path, columns: Sequence[str]) -> list[dict[Hashable, str]]:
 
 
 def _key(*parts: str) -> str:
-    """A metric name as MLflow allows it: `/` only between parts, and none of the characters it refuses."""
-    return "/".join(re.sub(r"[^\w\-. ]", "_", part) for part in parts if part)
+    """A metric name as MLflow allows it."""
+    return "/".join(in_metric(part) for part in parts if part)
 
 
 def _number(text: str) -> float | None:

@@ -8,11 +8,14 @@ from urllib.parse import unquote
 
 import pytest
 from mlflow import MlflowClient
+from mlflow.utils.validation import _validate_metric_name
 
 from pipeline import tracking
+from pipeline.common.class_names import LONGEST, require_class_names
 from pipeline.common.errors import UserError
 from pipeline.common.layout import Layout
 from pipeline.distillation.methods import METHODS
+from pipeline.tracking import records
 
 STUDENTS = ["baseline_1", "baseline_2", "baseline_3", "baseline_3_same", "baseline_4", "baseline_5", "roskd_unseen"]
 NAMES = {
@@ -237,3 +240,11 @@ def test_figures_of_a_method_of_older_code_are_passed_over(client, finished, lay
     tracking.mirror(params, layout)
     assert set(children(client)) == NAMES
     assert parent_of(client).data.metrics == {"methods/f1_macro/baseline_1": 0.5}
+
+
+@pytest.mark.parametrize(
+    "name", ["$\\bad$", "<script>", "=SUM(1)", "{{7*7}}", "None", "1e5", "🩺", "..", ".", "x" * LONGEST]
+)
+def test_every_class_name_that_is_allowed_gives_a_metric_that_mlflow_allows(name):
+    require_class_names([name, "other"], "test", listed=True)
+    _validate_metric_name(records._key("test", "selected", "precision_at_0.5", name))

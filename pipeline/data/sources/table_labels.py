@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 
 from models.names import Task
+from pipeline.common.class_names import require_class_names
 from pipeline.common.errors import UserError
 from pipeline.common.labels import SEPARATOR
 from pipeline.params.data import TableParams
@@ -28,13 +29,13 @@ def read_labels(table: pd.DataFrame, columns: TableParams, task: Task, path: Pat
     _require_form(columns, task)
     if isinstance(columns.label, str):
         if columns.classes is not None:
-            _require_class_names(columns.classes, "data.table.classes")
+            require_class_names(columns.classes, "data.table.classes", listed=True)
         rows = _from_cells(table[columns.label], columns.label, columns, path)
         classes = columns.classes or tuple(sorted({name for names in rows for name in names}))
-        _require_class_names(classes, f"{path}: column {columns.label}")
+        require_class_names(classes, f"{path}: column {columns.label}", listed=columns.classes is not None)
     else:
         classes = columns.classes or columns.label
-        _require_class_names(classes, "data.table.label")
+        require_class_names(classes, "data.table.label", listed=True)
         rows = _from_indicators(table, columns.label, task, path)
     place = {name: position for position, name in enumerate(classes)}
     return [SEPARATOR.join(sorted(names, key=place.__getitem__)) for names in rows], classes
@@ -67,17 +68,6 @@ def _require_form(columns: TableParams, task: Task) -> None:
             f"data.table.classes is {list(columns.classes)}, but data.table.label lists the columns {list(label)}; "
             "the names must be the same, or set classes to null"
         )
-
-
-def _require_class_names(classes: Sequence[str], where: str) -> None:
-    if len(classes) < 2:
-        hint = " (for one finding: task multiclass and its 0/1 column as the label)" if classes else ""
-        raise UserError(f"{where}: has {len(classes)} classes {list(classes)}; at least 2 are needed{hint}")
-    for name in classes:
-        if SEPARATOR in name:
-            raise UserError(f"{where}: the class name {name!r} contains {SEPARATOR!r}, which joins findings; rename it")
-        if not name.strip() or classes.count(name) > 1:
-            raise UserError(f"{where}: {name!r} is blank or duplicated; each class needs a unique name")
 
 
 def _from_cells(cells: pd.Series, column: str, columns: TableParams, path: Path) -> list[set[str]]:
