@@ -68,6 +68,15 @@ def free_space(folder: Path) -> int:
     return shutil.disk_usage(there).free
 
 
+def require_free(folder: Path, size: int, what: str) -> None:
+    """Raise UserError unless the disk of `folder` has `size` bytes free, which `what` needs."""
+    if (free := free_space(folder)) < size:
+        raise UserError(
+            f"{folder}: its disk has {free >> 20:,} MiB free, and {what} needs about {size >> 20:,} MiB. Make room, "
+            "and run the same command again: what is finished is kept"
+        )
+
+
 def flush(path: Path) -> None:
     """Write a file's content through to the disk: a loss of power must not leave it looking finished."""
     if path.is_file():

@@ -12,6 +12,7 @@ from models.inference import Images, predict
 from models.names import Architecture
 from models.networks import build
 from pipeline.common.errors import UserError
+from pipeline.common.files import require_free
 from pipeline.common.layout import Checkpoint
 from pipeline.data.prepared import Prepared
 from pipeline.data.views import Views
@@ -26,6 +27,10 @@ from pipeline.training.feed import open_images
 from pipeline.training.loop import Fitted, Schedule, TrainingSet, Weights, fit, seeded_model
 from pipeline.training.resume import ResumeFile
 from pipeline.training.world import World, local_rank
+
+ROOM = 12
+"""Times its weights that training a network needs on the disk: the old and the new resume file with momentum, average
+and best epoch, three checkpoints, and DVC's copy of them."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +94,13 @@ class Bench:
         on_epoch: OnEpoch,
         warmup: float | None = None,
     ) -> Fitted:
-        """Train, or continue where the file `resume` says; `warmup` None keeps no running average."""
+        """Train, or continue where the file `resume` says; `warmup` None keeps no running average.
+
+        Raises UserError where the disk has no room for what training writes.
+        """
+        if self.world.leads:
+            size = sum(value.nbytes for value in model.state_dict().values())
+            require_free(resume.parent, ROOM * size, f"training a network of {size >> 20:,} MiB")
         primary, compiled = primary_metric(self.prepared.task), self.params.machine.compile
         schedule = Schedule(self.params.training, self.seed, self.validate, primary, warmup, on_epoch, compile=compiled)
         return fit(model, data, objective, schedule, self.device, ResumeFile(resume), self.world)

@@ -9,6 +9,7 @@ whatever stage the first one announces in artifacts/launch.json.
 import json
 import os
 import sys
+import tempfile
 import time
 import uuid
 from pathlib import Path
@@ -21,6 +22,9 @@ ADDRESSES = (
     "set PET_NNODES (number of machines, 2 or more) and PET_RDZV_ENDPOINT (host:port of the first one) in the "
     "environment of every machine"
 )
+PROCESS_GROUP = "ROSKD_PROCESS_GROUP"
+"""The environment variable with the file in which processes of one machine find each other; not set on several."""
+LOOPBACK = {"darwin": "lo0"}.get(sys.platform, "lo")
 POLL = 0.5
 """Seconds between looks for an announcement, and at the processes."""
 
@@ -90,22 +94,39 @@ def _run(job: dict[str, Any], processes: int | None, node: int) -> None:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    nodes = _nodes()  # on one machine any free port will do; on several, each machine has its number
-    config = LaunchConfig(
-        min_nodes=nodes,
-        max_nodes=nodes,
-        nproc_per_node=processes or max(1, torch.cuda.device_count()),
-        run_id=job["id"],
-        rdzv_backend="static" if nodes > 1 else "c10d",
-        rdzv_endpoint=os.environ["PET_RDZV_ENDPOINT"] if nodes > 1 else "localhost:0",
-        rdzv_configs={"rank": node} if nodes > 1 else {},
-        max_restarts=0,
-        monitor_interval=POLL,
-    )
-    try:
-        elastic_launch(config, sys.executable)("-m", "pipeline.stages", *job["arguments"])
-    except ChildFailedError as error:
-        raise UserError(_reason(error)) from None
+    nodes = _nodes()
+    with tempfile.TemporaryDirectory() as folder:
+        config = LaunchConfig(
+            min_nodes=nodes,
+            max_nodes=nodes,
+            nproc_per_node=processes or max(1, torch.cuda.device_count()),
+            run_id=job["id"],
+            max_restarts=0,
+            monitor_interval=POLL,
+            **(_on_several_machines(node) if nodes > 1 else _on_this_machine(Path(folder))),
+        )
+        try:
+            elastic_launch(config, sys.executable)("-m", "pipeline.stages", *job["arguments"])
+        except ChildFailedError as error:
+            raise UserError(_reason(error)) from None
+
+
+def _on_several_machines(node: int) -> dict[str, Any]:
+    """Where the machines meet: at the address of the first one, each with its number."""
+    return {
+        "rdzv_backend": "static",
+        "rdzv_endpoint": os.environ["PET_RDZV_ENDPOINT"],
+        "rdzv_configs": {"rank": node},
+    }
+
+
+def _on_this_machine(folder: Path) -> dict[str, Any]:
+    """Let the processes meet in files and talk over loopback: torch's own store would listen on every address."""
+    os.environ |= {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1", PROCESS_GROUP: f"file://{folder}/processes"}
+    for name in ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME"):
+        os.environ.setdefault(name, LOOPBACK)
+    endpoint = str(folder / "rendezvous")
+    return {"rdzv_backend": "c10d", "rdzv_endpoint": endpoint, "rdzv_configs": {"store_type": "file"}}
 
 
 def _reason(error: Any) -> str:

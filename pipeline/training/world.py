@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from pipeline.common.errors import UserError
-from pipeline.runtime.launch import under_torchrun
+from pipeline.runtime.launch import PROCESS_GROUP, under_torchrun
 
 T = TypeVar("T")
 
@@ -33,7 +33,8 @@ class World:
         self.rank = int(os.environ["RANK"]) if self.size > 1 else 0
         self._device = device
         if self.size > 1 and not dist.is_initialized():
-            dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+            backend = "nccl" if device.type == "cuda" else "gloo"
+            dist.init_process_group(backend, os.environ.get(PROCESS_GROUP), rank=self.rank, world_size=self.size)
 
     @property
     def leads(self) -> bool:

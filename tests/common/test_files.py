@@ -125,3 +125,10 @@ def test_content_is_compared_once_and_again_when_the_file_changes(tmp_path, monk
     os.utime(path, ns=(1, 1))
     with pytest.raises(UserError, match=r"images\.npy: is damaged.*Delete it"):
         require_content(path, digest, seen, "Delete it")
+
+
+def test_a_disk_has_room_or_the_message_says_how_much_is_missing(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "free_space", lambda folder: 5 << 20)
+    files.require_free(tmp_path, 5 << 20, "a thing")
+    with pytest.raises(UserError, match=r"its disk has 5 MiB free, and a thing needs about 6 MiB\. Make room"):
+        files.require_free(tmp_path, 6 << 20, "a thing")

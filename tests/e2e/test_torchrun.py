@@ -63,7 +63,7 @@ def test_a_mistake_is_printed_once(project):
     assert "Traceback" not in printed
 
 
-def test_a_process_that_dies_ends_all_and_leaves_nothing_that_looks_finished(project):
+def test_nobody_listens_to_the_network_and_a_process_that_dies_ends_all_and_leaves_nothing_that_looks_finished(project):
     student = project.path / "artifacts/students/0/plain/baseline_1"
     project.run("rm", "-rf", str(student))
     project.change("epochs: 2 ", "epochs: 500 ")
@@ -77,6 +77,9 @@ def test_a_process_that_dies_ends_all_and_leaves_nothing_that_looks_finished(pro
         time.sleep(0.1)
     workers = [child for child in psutil.Process(launcher.pid).children() if "student" in child.cmdline()]
     assert len(workers) == 2
+    every = [found for process in (psutil.Process(launcher.pid), *workers) for found in process.net_connections("inet")]
+    listening = {found.laddr.ip for found in every if found.status == psutil.CONN_LISTEN}
+    assert listening <= {"127.0.0.1", "::1"}
     workers[1].send_signal(signal.SIGKILL)
     printed, _ = launcher.communicate(timeout=120)
     assert launcher.returncode == 2
