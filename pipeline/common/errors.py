@@ -4,6 +4,8 @@ import re
 
 PASSWORD = re.compile(r"(://[^\s/:@]*:)\S+@")
 """The password of a URL, up to the last @ of its word: it may itself hold one."""
+QUERIED = re.compile(r"([?&][^=&\s]*(?:pass|pwd|secret|token|key)[^=&\s]*=)[^&\s'\"]+", re.IGNORECASE)
+"""The same in the query of a URL."""
 
 
 class UserError(Exception):
@@ -24,7 +26,7 @@ def first_line(error: Exception) -> str:
 
 def masked(text: str) -> str:
     """Return text with the passwords of all URLs in it replaced by ***."""
-    return PASSWORD.sub(r"\1***@", text)
+    return QUERIED.sub(r"\1***", PASSWORD.sub(r"\1***@", text))
 
 
 class SettingError(UserError):

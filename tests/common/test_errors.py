@@ -15,6 +15,8 @@ URLS = [
     "redis://:secret@host",
     "mongodb+srv://user:secret@cluster.example.org",
     "HTTP://USER:secret@HOST",
+    "postgresql://host/db?user=me&password=secret",
+    "https://host/path?access_token=secret&x=1",
 ]
 
 

@@ -204,3 +204,11 @@ def test_confusion_of_findings_uses_the_tuned_thresholds(make_run) -> None:
 def test_every_method_has_a_colour_of_its_own() -> None:
     colours = [style.METHOD_COLOURS[method] for method in METHODS]
     assert len(set(colours)) == len(colours)
+
+
+def test_a_password_of_the_studies_storage_is_on_no_page(make_run) -> None:
+    params, layout = make_run(study={"storage": "postgresql://user:secret@host/studies"})
+    build(params, layout)
+    assert [
+        path.name for path in layout.report.parent.glob("*.*") if "secret" in path.read_text(encoding="utf-8")
+    ] == []

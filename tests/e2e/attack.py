@@ -1,0 +1,309 @@
+"""Kill, interrupt and starve pipelines: `python -m tests.e2e.attack`, which takes about an hour on two cores.
+
+Each pipeline is attacked until all its stages have run: `dvc repro` is struck at a moment drawn from a seed, and begun
+again. In the end every file of artifacts/ must have the bytes of an unbroken run, and no training that had finished may
+have run a second time. A third of the moments are drawn by the clock, a third are within a second of a file or folder
+taking its final name, a third between the end of a stage's process and DVC's record of it. What is struck with kill -9
+is the stage's process, DVC's, or all of them; an interrupt reaches all of them, as Ctrl-C in a terminal does; a disk is
+filled to a few free bytes, and emptied again once the pipeline has ended. Disks need Linux, for `unshare`.
+"""
+
+import argparse
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, get_args
+
+import psutil
+
+from pipeline.common.files import sha256_file
+from tests.e2e.project import Project, environment, make_project
+
+Kind = Literal["kill", "interrupt", "disk"]
+REPRO = (sys.executable, "-m", "dvc", "repro")
+POLL = 0.01
+PATIENCE = 60.0
+"""Seconds after which a moment that has not come is taken for come."""
+NAMES = ("data", "splits/*", "code", "teachers/*/*", "soft_labels/*/*", "students/*/*", "predictions", "metrics/*",
+         "report/*", "onnx", "store/*/*")  # fmt: skip
+"""What takes its name once it is whole."""
+IN_NAMESPACE = "ROSKD_ATTACK_DISK"
+DISK = 8 << 30
+
+
+@dataclass(frozen=True)
+class Strike:
+    """One attack: what is done to whom, and when.
+
+    `offset`: seconds from the start (clock), around a name, or after the end of a stage (record). `at_once`: the next
+    run begins though a process of this one may be alive. `free`: bytes that are left on the disk.
+    """
+
+    kind: Kind
+    victim: Literal["stage", "dvc", "all"]
+    moment: Literal["clock", "name", "record"]
+    offset: float
+    at_once: bool
+    free: int
+
+
+def plan(seed: int, kind: Kind, count: int) -> list[Strike]:
+    """Draw the strikes of one kind."""
+    draw = random.Random(f"{seed} {kind}")
+    spans = {"clock": (0.2, 25.0), "name": (-1.0, 1.0), "record": (0.0, 1.0)}
+    strikes = []
+    for number in range(count):
+        moment = ("clock", "name", "record")[number % 3]
+        victim = draw.choice(("stage", "dvc", "all")) if kind == "kill" else "all"
+        offset, at_once, free = draw.uniform(*spans[moment]), draw.random() < 0.5, int(2 ** draw.uniform(10, 28))
+        strikes.append(Strike(kind, victim, moment, offset, at_once, free))
+    return strikes
+
+
+@dataclass
+class Timeline:
+    """When names appeared in an unbroken run: seconds after the start of the stage that makes them, in order."""
+
+    after: dict[str, float] = field(default_factory=dict)
+
+    def next_missing(self, there: set[str]) -> float | None:
+        """The time of the first name that is not there yet."""
+        return next((seconds for name, seconds in self.after.items() if name not in there), None)
+
+
+class Run:
+    """A running `dvc repro` and what can be seen of it from outside."""
+
+    def __init__(self, project: Project, log: Path) -> None:
+        self._artifacts = project.path / "artifacts"
+        self.log = log
+        with log.open("w") as stream:
+            self.process = psutil.Popen(
+                REPRO, cwd=project.path, env=environment() | {"OMP_NUM_THREADS": "1"}, stdout=stream, stderr=stream,
+                start_new_session=True,
+            )  # fmt: skip
+        self.began = time.monotonic()
+
+    def lives(self) -> bool:
+        """Whether it has not ended."""
+        return self.process.poll() is None
+
+    def names(self) -> set[str]:
+        """What has its final name by now."""
+        root = self._artifacts
+        return {
+            str(path.relative_to(root))
+            for pattern in NAMES
+            for path in root.glob(pattern)
+            if not path.name.startswith(".") and path.name != "compared.json"
+        }
+
+    def stage(self) -> psutil.Process | None:
+        """The process of the stage that runs."""
+        with suppress(psutil.Error):
+            return next(
+                (one for one in self.process.children(recursive=True) if "pipeline.stages" in one.cmdline()), None
+            )
+        return None
+
+    def record(self) -> Timeline:
+        """Watch it to its end; returns when each name appeared."""
+        timeline, known, started, current = Timeline(), self.names(), self.began, None
+        while self.lives():
+            stage = self.stage()
+            if stage is not None and stage != current:
+                current, started = stage, time.monotonic()
+            for name in sorted(self.names() - known):
+                known.add(name)
+                timeline.after[name] = time.monotonic() - started
+            time.sleep(POLL)
+        return timeline
+
+    def wait_for(self, strike: Strike, timeline: Timeline) -> bool:
+        """Wait for the strike's moment; returns False if the run ended before."""
+        moments: dict[str, Callable[[], float | None]] = {
+            "clock": lambda: self.began,
+            "name": self._name_watch(strike, timeline),
+            "record": self._end_of_stage(),
+        }
+        moment = moments[strike.moment]
+        while self.lives():
+            base = moment() if time.monotonic() < self.began + PATIENCE else self.began
+            if base is not None and time.monotonic() >= base + strike.offset:
+                return True
+            time.sleep(POLL)
+        return False
+
+    def _name_watch(self, strike: Strike, timeline: Timeline) -> Callable[[], float | None]:
+        """The moment at which the next name appears; until then, its moment in an unbroken run."""
+        before = self.names()
+        expected, started, seen = timeline.next_missing(before), None, None
+
+        def moment() -> float | None:
+            nonlocal started, seen
+            if seen is None and self.names() - before:
+                seen = time.monotonic()
+            if started is None and self.stage() is not None:
+                started = time.monotonic()
+            foreseen = None if started is None or expected is None or strike.offset > 0 else started + expected
+            return seen if seen is not None else foreseen
+
+        return moment
+
+    def _end_of_stage(self) -> Callable[[], float | None]:
+        """The moment at which the process of a stage, other than the quick `check`, ends."""
+        stage, ended = None, None
+
+        def moment() -> float | None:
+            nonlocal stage, ended
+            if stage is None:
+                stage = self.stage()
+                if stage is not None and "check" in stage.cmdline():
+                    stage = None
+            elif ended is None and not stage.is_running():
+                ended = time.monotonic()
+            return ended
+
+        return moment
+
+    def family(self) -> list[psutil.Process]:
+        """DVC's process and all below it."""
+        with suppress(psutil.Error):
+            return [self.process, *self.process.children(recursive=True)]
+        return []
+
+
+def strike_run(run: Run, strike: Strike, disk: Path) -> None:
+    """Carry a strike out, and wait until nothing of the run is left, or DVC's process alone where `at_once`."""
+    family = run.family()
+    stage = run.stage()
+    if strike.kind == "disk":
+        with _filled(disk, strike.free):
+            psutil.wait_procs(family, 600)
+        return
+    victims = {"all": family, "dvc": family[:1], "stage": [stage] if stage else family[:1]}[strike.victim]
+    for process in victims:
+        with suppress(psutil.Error):
+            process.send_signal(signal.SIGINT if strike.kind == "interrupt" else signal.SIGKILL)
+    psutil.wait_procs(family[:1] if strike.at_once else family, 600)
+
+
+@contextmanager
+def _filled(disk: Path, free: int) -> Iterator[None]:
+    """Leave `free` bytes on a disk."""
+    ballast = disk / "ballast"
+    there = os.statvfs(disk)
+    size = there.f_bavail * there.f_frsize - free
+    with ballast.open("wb") as stream:
+        if size > 0:
+            os.posix_fallocate(stream.fileno(), 0, size)
+    try:
+        yield
+    finally:
+        ballast.unlink()
+
+
+def contents(project: Project) -> dict[str, str]:
+    """{path: SHA-256} of every file of artifacts/ that a run leaves, but for what only speeds up the next one."""
+    root = project.path / "artifacts"
+    files = [path for path in sorted(root.rglob("*")) if path.is_file() and ".run.json" not in path.name]
+    kept = [path for path in files if path.relative_to(root).parts[0] != "store"]
+    return {str(path.relative_to(root)): sha256_file(path) for path in kept}
+
+
+def trainings(project: Project) -> dict[str, int]:
+    """{node of the store: when it was finished}; a training that runs again changes the time."""
+    found = (project.path / "artifacts/store").glob("*/[!.]*/made_from.json")
+    return {str(path.parent.relative_to(project.path)): path.stat().st_mtime_ns for path in found}
+
+
+class Attack:
+    """Strikes on as many pipelines as they need, and what came of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.reference = make_project(folder / "unbroken run")
+        run = Run(self.reference, folder / "unbroken.log")
+        self.timeline = run.record()
+        if run.process.returncode:
+            raise SystemExit(f"the unbroken run failed:\n{run.log.read_text()}")
+        self.expected, self.nodes = contents(self.reference), set(trainings(self.reference))
+        self.counts: Counter[str] = Counter()
+        print(f"unbroken run: {time.monotonic() - run.began:.0f} s, {len(self.expected)} files", flush=True)
+
+    def carry_out(self, strikes: list[Strike]) -> None:
+        """Strike pipelines until no strike is left; raises AssertionError at the first fault."""
+        left = list(reversed(strikes))
+        while left:
+            number = self.counts["pipelines"] = self.counts["pipelines"] + 1
+            project = make_project(self.folder / f"pipeline {number}")
+            self._one_pipeline(project, left)
+            project.run("rm", "-rf", str(project.path))
+
+    def _one_pipeline(self, project: Project, left: list[Strike]) -> None:
+        log, finished = self.folder / "attacked.log", {}
+        while True:
+            run = Run(project, log)
+            strike = left[-1] if left else None
+            if strike is not None and run.wait_for(strike, self.timeline):
+                strike_run(run, left.pop(), self.folder)
+                self.counts[strike.kind] += 1
+                self.counts[f"{strike.kind} of {strike.victim}, by {strike.moment}"] += 1
+                print(f"{sum(self.counts[kind] for kind in get_args(Kind))}: {strike}", flush=True)
+                _require_plain(run.log, strike)
+            elif run.process.wait():
+                raise AssertionError(f"a run that nobody struck failed:\n{run.log.read_text()}")
+            now = trainings(project)
+            again = [node for node, at in finished.items() if now.get(node) != at]
+            assert not again, f"trained again after {strike}: {again}"
+            finished = now
+            if run.process.poll() == 0:
+                break
+        found = contents(project)
+        different = {name for name in {*found, *self.expected} if found.get(name) != self.expected.get(name)}
+        assert not different, f"not as in the unbroken run: {sorted(different)}"
+        assert set(trainings(project)) == self.nodes
+        self.counts["pipelines with the bytes of the unbroken run"] += 1
+
+
+def _require_plain(log: Path, strike: Strike) -> None:
+    """A full disk or Ctrl-C ends in words; a killed process says nothing."""
+    printed = log.read_text()
+    assert strike.kind == "kill" or "Traceback" not in printed, f"{strike}:\n{printed}"
+
+
+def main() -> None:
+    """Carry all strikes out and print the counts."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--interrupts", type=int, default=20)
+    parser.add_argument("--disks", type=int, default=20)
+    arguments = parser.parse_args()
+    if arguments.disks and IN_NAMESPACE not in os.environ:  # where a disk can be mounted without being root
+        command = ["unshare", "--map-root-user", "--mount", sys.executable, "-m", "tests.e2e.attack", *sys.argv[1:]]
+        sys.exit(subprocess.run(command, env=os.environ | {IN_NAMESPACE: "1"}, check=False).returncode)
+    with tempfile.TemporaryDirectory() as name:
+        if arguments.disks:
+            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "attack", name], check=True)
+        attack = Attack(Path(name))
+        counted = {"kill": arguments.kills, "interrupt": arguments.interrupts, "disk": arguments.disks}
+        for kind, count in counted.items():
+            attack.carry_out(plan(arguments.seed, kind, count))  # type: ignore[arg-type]
+        for what, count in attack.counts.items():
+            print(f"{count:4d} {what}")
+        if arguments.disks:
+            subprocess.run(["umount", "--lazy", name], check=False)
+
+
+if __name__ == "__main__":
+    main()
