@@ -11,6 +11,7 @@ filled to a few free bytes, and emptied again once the pipeline has ended. Disks
 import argparse
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -281,6 +282,20 @@ def _require_plain(log: Path, strike: Strike) -> None:
     assert strike.kind == "kill" or "Traceback" not in printed, f"{strike}:\n{printed}"
 
 
+@contextmanager
+def _folder(mounted: bool) -> Iterator[Path]:
+    """A folder for everything; on a disk of its own if `mounted`."""
+    name = tempfile.mkdtemp()
+    if mounted:
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "attack", name], check=True)
+    try:
+        yield Path(name)
+    finally:
+        if mounted:
+            subprocess.run(["umount", "--lazy", name], check=False)
+        shutil.rmtree(name, ignore_errors=True)
+
+
 def main() -> None:
     """Carry all strikes out and print the counts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -292,17 +307,18 @@ def main() -> None:
     if arguments.disks and IN_NAMESPACE not in os.environ:  # where a disk can be mounted without being root
         command = ["unshare", "--map-root-user", "--mount", sys.executable, "-m", "tests.e2e.attack", *sys.argv[1:]]
         sys.exit(subprocess.run(command, env=os.environ | {IN_NAMESPACE: "1"}, check=False).returncode)
-    with tempfile.TemporaryDirectory() as name:
-        if arguments.disks:
-            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK}", "attack", name], check=True)
-        attack = Attack(Path(name))
+    with _folder(mounted=bool(arguments.disks)) as folder:
+        attack = Attack(folder)
         counted = {"kill": arguments.kills, "interrupt": arguments.interrupts, "disk": arguments.disks}
-        for kind, count in counted.items():
-            attack.carry_out(plan(arguments.seed, kind, count))  # type: ignore[arg-type]
+        try:
+            for kind, count in counted.items():
+                attack.carry_out(plan(arguments.seed, kind, count))  # type: ignore[arg-type]
+        except AssertionError as fault:
+            print(f"FAULT: {fault}\n{folder} holds the pipelines; Enter removes them", flush=True)
+            with suppress(EOFError):
+                input()
         for what, count in attack.counts.items():
             print(f"{count:4d} {what}")
-        if arguments.disks:
-            subprocess.run(["umount", "--lazy", name], check=False)
 
 
 if __name__ == "__main__":
