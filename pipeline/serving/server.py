@@ -57,6 +57,7 @@ def environment(model_uri: str, tracking_uri: str) -> dict[str, str]:
     """The server's environment: this one, with the model and the store named."""
     return os.environ | {
         MODEL: model_uri,
+        "MALLOC_MMAP_THRESHOLD_": str(2**20),  # the memory of large images goes back to the system (glibc)
         "MLFLOW_TRACKING_URI": tracking_uri,
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import mlflow
 import numpy as np
 import onnxruntime
+import psutil
 import pytest
 from PIL import Image
 
@@ -168,7 +169,7 @@ def test_behind_the_guard(logged, port, tmp_path):
         for path, method in (("/docs", "GET"), ("/", "GET"), ("/invocations/x", "POST")):
             _require_refusal(path, ask(port, None, path=path, method=method), 404, "/invocations", tmp_path)
         _require_refusal("GET", ask(port, None, method="GET"), 405, "takes POST", tmp_path)
-        assert ask(port, GOOD)[0] == 200
+        _require_memory_back(process, port)
         assert "Traceback" not in log()
         _require_end_in_mid_request(process, port)
 
@@ -192,6 +193,15 @@ def _require_refusal(name: str, answer: tuple[int, str], status: int, message: s
     assert message in content["message"], name
     for leaked in ("Traceback", RED, str(folder), str(REPOSITORY), "site-packages"):
         assert leaked not in body, name
+
+
+def _require_memory_back(process: subprocess.Popen[bytes], port: int) -> None:
+    """An image of 36 million pixels takes 300 MB while it is decoded, and nothing afterwards."""
+    large = records(text(encoded(Image.new("RGBA", (6000, 6000), (200, 100, 50, 128)))))
+    before = psutil.Process(process.pid).memory_info().rss
+    assert ask(port, large)[0] == 200
+    assert ask(port, GOOD)[0] == 200
+    assert psutil.Process(process.pid).memory_info().rss < before + 60 * 2**20 or sys.platform != "linux"
 
 
 def _require_end_in_mid_request(process: subprocess.Popen[bytes], port: int) -> None:
