@@ -1,6 +1,5 @@
 """The labels that are trained on: the published ones with injected noise, and a person's corrections over them."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import numpy as np
 from pipeline.data import noise
 from pipeline.data.corrections import correct, read_corrections
 from pipeline.data.noise_matrix import nominal
+from pipeline.data.prepared import Samples
 from pipeline.params.tree import Params
 
 
@@ -25,21 +25,18 @@ class GivenLabels:
     nominal: np.ndarray | None
 
 
-def given_labels(
-    params: Params,
-    classes: Sequence[str],
-    sample_ids: np.ndarray,
-    split: np.ndarray,
-    published: np.ndarray,
-    images: np.ndarray,
-) -> GivenLabels:
+def given_labels(params: Params, samples: Samples, split: np.ndarray, images: np.ndarray) -> GivenLabels:
     """Return the labels of all samples; those of the test split stay as published.
 
-    `published`: (N,) or (N, C); `split`: str (N,); `images`: uint8 (N, H, W, channels), read for noise of kind
-    `instance` alone. Raises UserError for a matrix or a corrections file that does not fit the data.
+    `split`: str (N,); `images`: uint8 (N, H, W, channels), read for noise of kind `instance` alone. Raises UserError
+    for a matrix or a corrections file that does not fit the data.
     """
+    classes, affected = samples.classes, split != "test"
     matrix = nominal(params.noise, classes)
-    noisy = noise.corrupt(published, split != "test", len(classes), params.noise, transition=matrix, images=images)
+    noisy = noise.corrupt(
+        samples.published, affected, len(classes), params.noise,
+        transition=matrix, images=images, groups=samples.groups,
+    )  # fmt: skip
     path = Path(params.data.corrections)
-    given, corrected = correct(noisy, sample_ids, split, read_corrections(path, classes, params.task), path)
+    given, corrected = correct(noisy, samples.ids, split, read_corrections(path, classes, params.task), path)
     return GivenLabels(given, noisy, corrected, matrix)

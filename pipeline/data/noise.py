@@ -25,28 +25,39 @@ def corrupt(
     *,
     transition: np.ndarray | None = None,
     images: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> np.ndarray:
     """Return the given labels: `targets`, (N,) or (N, C), with noise where `affected` (bool, N) is True.
 
     `transition` is the kind's nominal matrix (noise_matrix.nominal); `images`, uint8 (N, H, W, channels), are read for
-    kind `instance` alone. Draws are made for all rows in the order of the table, so that the noise of a row depends
-    neither on the splits nor on the rows after it.
+    kind `instance` alone; `groups`, (N,), for noise.per `group`: every image of a group takes the draw of its first
+    one. Draws are made for all rows in the order of the table, so that the noise of a row depends neither on the splits
+    nor on the rows after it.
     """
     if params.kind == "instance":
         if images is None:
             raise ValueError("noise kind instance needs the images")
         return through_images(targets, affected, images, num_classes, params.rate, params.seed)
     rng = stream(params.seed, "label noise", 0)
+    taken = _draws(len(targets), groups if params.per == "group" else None)
     if targets.ndim == 1:
         if transition is None:
             raise ValueError(f"noise kind {params.kind} needs its transition matrix")
-        noisy = choose(transition[targets], rng.random(len(targets)))
+        noisy = choose(transition[targets], rng.random(len(targets))[taken])
     elif params.kind == "none":
         noisy = targets
     else:
-        noisy = flip(targets, params.miss_rate, params.false_rate, rng.random(targets.shape))
+        noisy = flip(targets, params.miss_rate, params.false_rate, rng.random(targets.shape)[taken])
     keep = affected if targets.ndim == 1 else affected[:, None]
     return np.where(keep, noisy, targets).astype(targets.dtype)
+
+
+def _draws(N: int, groups: np.ndarray | None) -> np.ndarray:
+    """Return which draw each row takes: its own, or that of the first row of its group; int (N,)."""
+    if groups is None:
+        return np.arange(N)
+    _, first, place = np.unique(groups, return_index=True, return_inverse=True)
+    return first[place]
 
 
 def changed(given: np.ndarray, published: np.ndarray) -> np.ndarray:

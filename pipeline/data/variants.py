@@ -32,7 +32,7 @@ class Variants:
         if key not in self._known:
             samples = self._samples
             split = splits.assign(samples.table, samples.published, samples.classes, params.split)
-            labels = given_labels(params, samples.classes, samples.ids, split, samples.published, self._images)
+            labels = given_labels(params, samples, split, self._images)
             self._known[key] = Prepared(
                 task=params.task,
                 classes=samples.classes,

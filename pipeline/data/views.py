@@ -60,17 +60,22 @@ PRESETS: dict[str, Preset] = {
 
 
 class Views:
-    """The V views of N samples. Epoch e trains on view e mod V; view number V is the clean image."""
+    """The V views of N samples. Pass e over them trains on view e mod V; view number V is the clean image.
 
-    def __init__(self, params: ViewParams, num_samples: int) -> None:
+    `of_teachers`: as many other views, drawn from a stream of their own. Teachers train on these, since they answer the
+    students' views: one that has seen a sample with a wrong label repeats it for exactly those pixels (method, 3).
+    """
+
+    def __init__(self, params: ViewParams, num_samples: int, *, of_teachers: bool = False) -> None:
         self.count = params.count
         self.preset = PRESETS[params.preset]
         self._seed = params.seed
         self._num_samples = num_samples
+        self._of_teachers = of_teachers
         self._table: tuple[int, torch.device, Tensor] | None = None
 
     def of_epoch(self, epoch: int) -> int:
-        """The view that epoch `epoch` (from 0) trains on."""
+        """The view that epoch `epoch`, or pass over the training set, trains on; both count from 0."""
         return epoch % self.count
 
     def apply(self, pixels: Tensor, rows: Tensor, view: int) -> Tensor:
@@ -86,14 +91,16 @@ class Views:
     def _parameters(self, view: int, device: torch.device) -> Tensor:
         """The whole view's parameters on the device; computed on the host, so that every device has the same."""
         if self._table is None or self._table[:2] != (view, device):
-            table = parameters(torch.from_numpy(draws(self._seed, view, self._num_samples)), self.preset)
+            drawn = draws(self._seed, view, self._num_samples, of_teachers=self._of_teachers)
+            table = parameters(torch.from_numpy(drawn), self.preset)
             self._table = (view, device, to_device(table, device))
         return self._table[2]
 
 
-def draws(seed: int, view: int, num_samples: int) -> np.ndarray:
+def draws(seed: int, view: int, num_samples: int, *, of_teachers: bool = False) -> np.ndarray:
     """Return the uniform numbers of one view, float32 (N, DRAWS) in [0, 1). The first n rows do not depend on N."""
-    return stream(seed, "views", view).random((num_samples, DRAWS), dtype=np.float32)
+    source = stream(seed, "teachers' views", view) if of_teachers else stream(seed, "views", view)
+    return source.random((num_samples, DRAWS), dtype=np.float32)
 
 
 def parameters(draws: Tensor, preset: Preset) -> Tensor:

@@ -43,6 +43,7 @@ class NoiseParams(Section):
     matrix: Annotated[str, Field(min_length=1, description="CSV of the transition matrix (kind matrix)")]
     miss_rate: Annotated[float, Field(ge=0, lt=1, description="share of findings removed (flip), in [0, 1)")]
     false_rate: Annotated[float, Field(ge=0, lt=1, description="share of absent findings added (flip)")]
+    per: Annotated[Literal["image", "group"], Field(description="group: all images of a group are changed alike")]
     seed: Seed
 
 
@@ -72,11 +73,12 @@ class StudentParams(Section):
 
 
 class TeacherParams(Section):
-    """The K teachers' networks, one per subset."""
+    """The K teachers' networks, one per subset, and which of their weights answer."""
 
     architectures: Annotated[tuple[Architecture, ...], Strict(False), Field(min_length=1)]
     stem: Stem
     weights: Annotated[Literal["imagenet"] | None, Field(description="imagenet, or null to train from scratch")]
+    checkpoint: Annotated[Literal["last", "selected"], Field(description="selected: of the best validation epoch")]
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
@@ -89,6 +91,7 @@ class TrainingParams(Section):
     """The schedule that teachers and students share."""
 
     balance: Literal["none", "weighted", "logit_adjusted"]
+    length: Annotated[Literal["epochs", "steps"], Field(description="steps: as many on a subset as on all data")]
     epochs: Annotated[int, Field(ge=1)]
     batch_size: Annotated[int, Field(ge=2, description="samples per optimiser step, at least 2 (BatchNorm)")]
     lr: Annotated[float, Field(gt=0)]
@@ -204,6 +207,8 @@ class Params(Section):
         if self.noise.kind not in NOISE_OF_TASK[self.task]:
             allowed = ", ".join(NOISE_OF_TASK[self.task])
             raise ValueError(f"noise.kind is {self.noise.kind}; for task {self.task} it is one of {allowed}")
+        if self.noise.per == "group" and self.noise.kind == "instance":
+            raise ValueError("noise.per is group, but noise.kind instance goes by each image's look; set it to image")
         if self.training.balance == "logit_adjusted" and self.task == "multilabel":
             raise ValueError("training.balance logit_adjusted needs task multiclass; use weighted or none")
         if self.split.official and self.data.source in ("phantom", "isic2019"):

@@ -23,7 +23,7 @@ from pipeline.evaluation.predictions import EVALUATED, Logits, write_logits
 from pipeline.params.tree import Params, StudentParams, TeacherParams
 from pipeline.recipes.store import OnEpoch
 from pipeline.training.device import autocast_dtype, pick_device
-from pipeline.training.feed import open_images
+from pipeline.training.feed import epoch_batches, open_images
 from pipeline.training.loop import Fitted, Schedule, TrainingSet, Weights, fit, seeded_model
 from pipeline.training.resume import ResumeFile
 from pipeline.training.world import World, local_rank
@@ -45,7 +45,7 @@ class Bench:
     world: World
 
     def training_set(self, kept: np.ndarray | None = None) -> TrainingSet:
-        """The training split, or those of its samples where `kept`, bool (N,), is True."""
+        """What students train on; with `kept`, bool (N,), what a teacher does: these samples, in teachers' views."""
         rows = self.prepared.rows("train")
         rows = rows if kept is None else rows[kept]
         return TrainingSet(
@@ -53,12 +53,12 @@ class Bench:
             sample_ids=self.prepared.sample_ids,
             rows=rows,
             targets=torch.from_numpy(self.prepared.given[rows]).to(self.device),
-            views=self.views,
+            views=Views(self.params.views, len(self.prepared.images), of_teachers=kept is not None),
         )
 
     @property
     def views(self) -> Views:
-        """The augmented views of all images."""
+        """The students' views of all images, which the teachers answer."""
         return Views(self.params.views, len(self.prepared.images))
 
     def balance(self, data: TrainingSet) -> Balance:
@@ -102,8 +102,18 @@ class Bench:
             size = sum(value.nbytes for value in model.state_dict().values())
             require_free(resume.parent, ROOM * size, f"training a network of {size >> 20:,} MiB")
         primary, compiled = primary_metric(self.prepared.task), self.params.machine.compile
-        schedule = Schedule(self.params.training, self.seed, self.validate, primary, warmup, on_epoch, compile=compiled)
+        schedule = Schedule(
+            self.params.training, self.seed, self.validate, primary, warmup, on_epoch, compile=compiled,
+            steps=self._steps(),
+        )  # fmt: skip
         return fit(model, data, objective, schedule, self.device, ResumeFile(resume), self.world)
+
+    def _steps(self) -> int | None:
+        """The steps of an epoch on all training data, where subsets are to take as many."""
+        if self.params.training.length == "epochs":
+            return None
+        samples, batch_size = len(self.prepared.rows("train")), self.params.training.batch_size
+        return len(epoch_batches(samples, batch_size, self.seed, 0, self.world.size))
 
     def write_predictions(self, model: Classifier, checkpoints: dict[Checkpoint, Weights], path: Path) -> None:
         """Write what each of a network's checkpoints answers on validation and test."""

@@ -13,7 +13,7 @@ from pipeline.recipes.code import fingerprint
 from pipeline.recipes.store import Node, OnEpoch
 from pipeline.recipes.workshop import Workshop, digest_of
 
-WEIGHTS, HISTORY, PREDICTIONS = "last.safetensors", "history.csv", "predictions.npz"
+WEIGHTS, HISTORY, PREDICTIONS = "weights.safetensors", "history.csv", "predictions.npz"
 
 
 def teacher(workshop: Workshop, params: Params, seed: int, pool: Pool, architecture: Architecture) -> Node:
@@ -25,6 +25,7 @@ def teacher(workshop: Workshop, params: Params, seed: int, pool: Pool, architect
         "code": fingerprint(__name__),
         "labels": digest_of(rows[member], prepared.given[rows[member]]),
         "architecture": architecture,
+        "length": None if member.all() else params.training.length,
         "network": params.teachers.model_dump(mode="json", exclude={"architectures"}),
     }
 
@@ -36,8 +37,10 @@ def teacher(workshop: Workshop, params: Params, seed: int, pool: Pool, architect
         resume = folder / "resume.pt"
         fitted = bench.train(model, data, objective, resume=resume, on_epoch=on_epoch)
         if bench.world.leads:
-            save_weights(fitted.last, folder / WEIGHTS)
-            bench.write_predictions(model, {"last": fitted.last}, folder / PREDICTIONS)
+            checkpoint = params.teachers.checkpoint
+            chosen = fitted.last if checkpoint == "last" else fitted.selected
+            save_weights(chosen, folder / WEIGHTS)
+            bench.write_predictions(model, {checkpoint: chosen}, folder / PREDICTIONS)
             fitted.history.write(folder / HISTORY)
             resume.unlink(missing_ok=True)
 

@@ -49,7 +49,7 @@ class Workshop:
             "data": self.data.digest,
             "splits": digest_of(*(prepared.rows(split) for split in ("train", "val", "test"))),
             "validation": digest_of(prepared.targets("val")),
-            "training": params.training.model_dump(mode="json"),
+            "training": params.training.model_dump(mode="json", exclude={"length"}),
             "views": params.views.model_dump(mode="json"),
             "seed": seed,
         }

@@ -65,8 +65,14 @@ def _teacher_rows(params: Params, prepared: Prepared, layout: Layout) -> list[Ro
         for seed in params.seeds
         for pool in POOLS
         for name in teachers_needed(params.methods, pool, params.teachers.architectures)
-        for row in figures_of(prepared, read_logits(layout.teacher_predictions(seed, pool, name))["last"])
+        for row in figures_of(prepared, _only(read_logits(layout.teacher_predictions(seed, pool, name))))
     ]
+
+
+def _only(answers: dict[Checkpoint, Logits]) -> Logits:
+    """What a teacher's one checkpoint answered."""
+    (found,) = answers.values()
+    return found
 
 
 def _write_predictions(prepared: Prepared, layout: Layout, students: Students) -> None:

@@ -16,7 +16,7 @@ def run(params: Params, layout: Layout) -> None:
     """Write labels.csv and noise.json, and show the realised noise."""
     samples, split = read_samples(layout, params.task), read_split(layout)
     published, classes = samples.published, samples.classes
-    labels = given_labels(params, classes, samples.ids, split, published, open_images(layout))
+    labels = given_labels(params, samples, split, open_images(layout))
     flipped = noise.changed(labels.noisy, published) & ~labels.corrected
     with atomic(layout.labels) as temporary:
         columns = {

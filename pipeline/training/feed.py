@@ -40,6 +40,24 @@ def epoch_batches(num_samples: int, batch_size: int, seed: int, epoch: int, worl
     return np.array_split(permutation, max(1, pieces))
 
 
+def steps_of_epoch(
+    num_samples: int, batch_size: int, seed: int, epoch: int, world: int = 1, *, steps: int | None = None
+) -> list[tuple[int, np.ndarray]]:
+    """Return an epoch's batches, each with the number of the pass over the samples that it belongs to.
+
+    `steps` None: an epoch is one pass. Otherwise it has so many batches, and pass follows pass across the epochs.
+    """
+    if steps is None:
+        return [(epoch, batch) for batch in epoch_batches(num_samples, batch_size, seed, epoch, world)]
+    of_pass = len(epoch_batches(num_samples, batch_size, seed, 0, world))
+    numbers = range(epoch * steps, (epoch + 1) * steps)
+    passes = {
+        number: epoch_batches(num_samples, batch_size, seed, number, world)
+        for number in range(numbers[0] // of_pass, numbers[-1] // of_pass + 1)
+    }
+    return [(number // of_pass, passes[number // of_pass][number % of_pass]) for number in numbers]
+
+
 def share(batches: Sequence[np.ndarray], rank: int, world: int) -> list[np.ndarray]:
     """Return what process `rank` of `world` takes of each batch: pieces that differ by one sample at most."""
     return [np.array_split(batch, world)[rank] for batch in batches]

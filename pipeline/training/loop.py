@@ -20,7 +20,7 @@ from pipeline.distillation.smoothing import RunningAverage, warmup_epochs
 from pipeline.params.tree import TrainingParams
 from pipeline.training.compiling import compile_model, plain_compile_errors
 from pipeline.training.device import autocast_dtype
-from pipeline.training.feed import epoch_batches, share
+from pipeline.training.feed import share, steps_of_epoch
 from pipeline.training.history import History
 from pipeline.training.resume import ResumeFile, random_state, restore_random_state
 from pipeline.training.world import World
@@ -54,7 +54,7 @@ class Schedule:
     `validate(model)` returns metrics of the validation split; `primary` names the one that picks `selected`.
     `smoothing_warmup` None keeps no running average. `on_epoch(epoch, {"split/metric": value})` is called after each
     epoch; resume files, written at the end of an epoch, take at most `resume_share` of the time. `compile`: whether
-    torch.compile compiles the network.
+    torch.compile compiles the network. `steps` of an epoch; None: one pass over the training set.
     """
 
     params: TrainingParams
@@ -65,6 +65,7 @@ class Schedule:
     on_epoch: Callable[[int, dict[str, float]], None] = lambda epoch, metrics: None
     resume_share: float = RESUME_SHARE
     compile: bool = False
+    steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -174,11 +175,15 @@ class _Training:
         """One pass; the host looks at the device every CHECK_EVERY steps and at the end alone."""
         self.model.train()
         params, world = self.schedule.params, self.world
-        order = epoch_batches(len(self.data.rows), params.batch_size, self.schedule.seed, self.epoch, world.size)
+        drawn = steps_of_epoch(
+            len(self.data.rows), params.batch_size, self.schedule.seed, self.epoch, world.size,
+            steps=self.schedule.steps,
+        )  # fmt: skip
+        passes, order = [number for number, _ in drawn], [batch for _, batch in drawn]
         own = share(order, world.rank, world.size)
         sums: dict[str, Tensor] = {}
         totals = torch.empty(len(order), device=self.device)
-        with closing(self._batches(own)) as batches:
+        with closing(self._batches(own, passes)) as batches:
             for step, batch in enumerate(batches):
                 part = len(own[step]) / len(order[step])
                 terms = self._step(batch, part * world.size)
@@ -189,17 +194,18 @@ class _Training:
                     self._require_finite(world.total(totals[: step + 1]), order)
         self.objective.end_epoch()
         self.scheduler.step()
-        means = {name: world.total(value).item() / len(self.data.rows) for name, value in sums.items()}
+        seen = sum(map(len, order))
+        means = {name: world.total(value).item() / seen for name, value in sums.items()}
         return {"loss": means.pop("total")} | means
 
-    def _batches(self, order: Sequence[np.ndarray]) -> Generator[Batch, None, None]:
-        """The epoch's batches as its view shows them; the order goes to the device once."""
-        view = self.data.views.of_epoch(self.epoch)
+    def _batches(self, order: Sequence[np.ndarray], passes: Sequence[int]) -> Generator[Batch, None, None]:
+        """The epoch's batches, each in the view of its pass; the order goes to the device once."""
         places = to_device(np.concatenate(order), self.device)
         sizes = [len(positions) for positions in order]
         parts = zip(places.split(sizes), self.rows[places].split(sizes), strict=True)
         with closing(self.images.read([self.data.rows[positions] for positions in order])) as blocks:
             for step, (block, (index, rows)) in enumerate(zip(blocks, parts, strict=True)):
+                view = self.data.views.of_epoch(passes[step])
                 pixels = self.data.views.apply(to_pixels(block), rows, view)
                 yield Batch(pixels, self.data.targets[index], index, self.epoch, step, view)
 

@@ -43,7 +43,16 @@ def test_every_generator_is_a_named_stream(function):
 
 def test_no_two_modules_draw_from_one_stream_unless_they_mean_to():
     names = stream_names()
-    assert {"splits", "subsets", "views", "label noise", "batch order", "teacher weights", "bootstrap"} <= set(names)
+    assert {
+        "splits",
+        "subsets",
+        "views",
+        "teachers' views",
+        "label noise",
+        "batch order",
+        "teacher weights",
+        "bootstrap",
+    } <= set(names)
     assert {name: users for name, users in names.items() if len(users) > 1} == SHARED
 
 

@@ -16,7 +16,15 @@ SEEDS = st.integers(0, 2**31 - 2)
 def params(kind: str, **changes: object) -> NoiseParams:
     return NoiseParams(
         **(
-            {"kind": kind, "rate": 0.3, "matrix": "noise.csv", "miss_rate": 0.2, "false_rate": 0.05, "seed": 0}
+            {
+                "kind": kind,
+                "rate": 0.3,
+                "matrix": "noise.csv",
+                "miss_rate": 0.2,
+                "false_rate": 0.05,
+                "per": "image",
+                "seed": 0,
+            }
             | changes
         )
     )
@@ -110,3 +118,35 @@ def test_a_rows_noise_depends_neither_on_the_rows_after_it_nor_on_the_splits(kin
 def test_changed_marks_rows_with_any_other_label():
     assert noise.changed(np.array([1, 2]), np.array([1, 0])).tolist() == [False, True]
     assert noise.changed(np.array([[1, 0], [1, 1]]), np.array([[1, 0], [0, 1]])).tolist() == [False, True]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_per_group_all_images_of_a_group_are_changed_alike_at_the_nominal_rate(several):
+    N, C, per_group = 6000, 5, 3
+    groups = np.array([f"g{i // per_group}" for i in range(N)])
+    first = np.arange(N) // per_group * per_group
+    kind = "flip" if several else "symmetric"
+    p = params(kind, rate=0.3, miss_rate=0.3, false_rate=0.3, per="group")
+    targets = np.random.default_rng(0).integers(0, 2 if several else C, (N, C) if several else N)[first]
+    transition = None if several else nominal(p, [f"c{i}" for i in range(C)])
+
+    def given_labels(p: NoiseParams) -> np.ndarray:
+        everywhere = np.ones(N, dtype=bool)
+        return noise.corrupt(targets, everywhere, C, p, transition=transition, groups=groups)
+
+    alike = given_labels(p)
+    assert (alike == alike[first]).all()
+    assert (alike != targets).mean() == pytest.approx(0.3, abs=0.04)
+    singly = given_labels(params(kind, rate=0.3, miss_rate=0.3, false_rate=0.3))
+    assert (singly[first] == alike[first]).all()  # the first of a group keeps its draw
+    assert not (singly == singly[first]).all()
+
+
+def test_a_group_with_images_of_several_classes_is_changed_alike_within_each_class():
+    p = params("pair", rate=0.5, per="group")
+    targets, groups = np.array([0, 1, 2, 0] * 200), np.repeat([f"g{i}" for i in range(200)], 4)
+    transition = nominal(p, ["a", "b", "c"])
+    given_labels = noise.corrupt(targets, np.ones(800, dtype=bool), 3, p, transition=transition, groups=groups)
+    of_group = given_labels.reshape(200, 4)
+    assert (of_group[:, 0] == of_group[:, 3]).all()
+    assert set(of_group[:, 0].tolist()) == {0, 1}

@@ -17,7 +17,7 @@ PRESET = Path("presets/noise/lesion_confusion.csv")
 
 
 def params(kind: str, rate: float = 0.3, matrix: Path = PRESET, seed: int = 0) -> NoiseParams:
-    return NoiseParams(kind=kind, rate=rate, matrix=str(matrix), miss_rate=0.0, false_rate=0.0, seed=seed)
+    return NoiseParams(kind=kind, rate=rate, matrix=str(matrix), miss_rate=0.0, false_rate=0.0, per="image", seed=seed)
 
 
 def matrix_of(kind: str, rate: float, C: int) -> np.ndarray:

@@ -12,6 +12,7 @@ def test_draws_of_a_row_do_not_depend_on_how_many_rows_there_are():
     assert (draws(3, 1, 10) == draws(3, 1, 1000)[:10]).all()
     assert (draws(3, 1, 10) != draws(3, 2, 10)).any()
     assert (draws(3, 1, 10) != draws(4, 1, 10)).any()
+    assert (draws(3, 1, 10) != draws(3, 1, 10, of_teachers=True)).all()
     assert draws(0, 0, 4000).mean(axis=0) == pytest.approx(np.full(DRAWS, 0.5), abs=0.03)
 
 

@@ -1,11 +1,15 @@
 """What a training needs before it begins."""
 
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 
 from pipeline.common import files
 from pipeline.common.errors import UserError
+from pipeline.data.views import Views
 from pipeline.recipes.bench import ROOM, Bench
 from pipeline.training.world import World
 from tests.training.tiny import CPU, small_network
@@ -19,3 +23,23 @@ def test_no_training_begins_on_a_disk_without_room_for_it(make_params, tmp_path,
     bench = Bench(make_params(), 0, nothing, nothing, CPU, World(CPU))
     with pytest.raises(UserError, match="its disk has 0 MiB free, and training a network of 0 MiB needs about 0 MiB"):
         bench.train(model, nothing, nothing, resume=tmp_path / "resume.pt", on_epoch=lambda epoch, metrics: None)
+
+
+def test_teachers_train_on_other_views_than_they_answer_and_students_on_those(make_params):
+    N = 6
+    pixels = torch.rand(N, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    prepared: Any = SimpleNamespace(
+        images=np.zeros((N, 16, 16, 3), np.uint8), rows=lambda split: np.arange(N), given=np.zeros(N, np.int64),
+        sample_ids=np.arange(N).astype(str),
+    )  # fmt: skip
+    bench = Bench(make_params(), 0, prepared, prepared.images, CPU, World(CPU))
+
+    def shown(views: Views, view: int) -> torch.Tensor:
+        return views.apply(pixels, torch.arange(N), view)
+
+    answered = [shown(bench.views, view) for view in range(bench.views.count)]
+    for view, expected in enumerate(answered):
+        assert torch.equal(shown(bench.training_set().views, view), expected)
+        of_teacher = shown(bench.training_set(np.ones(N, dtype=bool)).views, view)
+        for other in answered:
+            assert not any(torch.allclose(of_teacher[i], other[i]) for i in range(N))

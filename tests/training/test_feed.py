@@ -10,7 +10,15 @@ import torch
 from models.inference import Images, PlainImages
 from pipeline.common.errors import UserError
 from pipeline.training import feed
-from pipeline.training.feed import AHEAD, PrefetchedImages, ResidentImages, epoch_batches, open_images, share
+from pipeline.training.feed import (
+    AHEAD,
+    PrefetchedImages,
+    ResidentImages,
+    epoch_batches,
+    open_images,
+    share,
+    steps_of_epoch,
+)
 
 CPU = torch.device("cpu")
 ROWS = np.array([7, 2, 9, 4, 0, 11, 5])
@@ -96,6 +104,22 @@ def test_an_epoch_is_a_permutation_in_batches_that_differ_by_one_sample_at_most(
     again, later = epoch_batches(45, 11, seed=0, epoch=0), epoch_batches(45, 11, seed=0, epoch=1)
     assert all((first == second).all() for first, second in zip(batches, again, strict=True))
     assert (np.concatenate(batches) != np.concatenate(later)).any()
+
+
+def test_with_a_number_of_steps_pass_follows_pass_across_the_epochs():
+    """20 samples in batches of 10 are two steps a pass; epochs of five steps."""
+    plain = [(number, batch) for number in range(5) for batch in epoch_batches(20, 10, seed=0, epoch=number)]
+    drawn = [one for epoch in range(2) for one in steps_of_epoch(20, 10, seed=0, epoch=epoch, steps=5)]
+    assert [number for number, _ in drawn] == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4]
+    assert all(np.array_equal(batch, expected) for (_, batch), (_, expected) in zip(drawn, plain, strict=True))
+
+
+def test_as_many_steps_as_a_pass_has_are_an_epoch():
+    for steps in (None, 3):
+        drawn = steps_of_epoch(25, 10, seed=0, epoch=4, steps=steps)
+        assert [number for number, _ in drawn] == [4, 4, 4]
+        for (_, batch), expected in zip(drawn, epoch_batches(25, 10, seed=0, epoch=4), strict=True):
+            assert np.array_equal(batch, expected)
 
 
 @pytest.mark.parametrize("world", [1, 2, 3, 4])

@@ -14,7 +14,7 @@ from pipeline.common.errors import UserError
 from pipeline.distillation.losses import Balance
 from pipeline.distillation.objective import Batch, Supervised, untracked_statistics
 from pipeline.training.feed import PrefetchedImages, ResidentImages
-from pipeline.training.loop import fit, seeded_model
+from pipeline.training.loop import Fitted, fit, seeded_model
 from pipeline.training.resume import ResumeFile
 from tests.training.tiny import CPU, C, N, objective, same, schedule, small_network, trained, training_set
 
@@ -121,6 +121,38 @@ def test_every_sample_is_seen_once_an_epoch_and_no_batch_has_one_sample(tmp_path
     assert [len(positions) for positions in seen] == [9] * 10
     assert sorted(np.concatenate(seen[:5])) == list(range(N))
     assert (np.concatenate(seen[:5]) != np.concatenate(seen[5:])).any()
+
+
+def test_an_epoch_of_more_steps_than_a_pass_goes_on_in_the_next_view_and_resumes_there(tmp_path):
+    """45 samples are five steps a pass; epochs of seven."""
+    seen: list[Batch] = []
+
+    class Spy(Supervised):
+        def loss(self, batch: Batch, features: torch.Tensor, logits: torch.Tensor) -> dict[str, torch.Tensor]:
+            seen.append(batch)
+            return super().loss(batch, features, logits)
+
+    def train(resume: str, **changes: object) -> Fitted:
+        model, objective = seeded_model(small_network, 0, "student"), Spy("multiclass", Balance())
+        return fit(
+            model, training_set(), objective, schedule(3, steps=7, **changes), CPU, ResumeFile(tmp_path / resume)
+        )
+
+    whole = train("whole.pt")
+    assert [batch.view for batch in seen] == [0] * 5 + [1] * 5 + [0] * 5 + [1] * 5 + [0]
+    for number in range(4):
+        assert sorted(torch.cat([batch.index for batch in seen[5 * number : 5 * number + 5]]).tolist()) == list(
+            range(N)
+        )
+    assert [row[0] for row in whole.history.rows if row[2] == "loss"] == [1, 2, 3]
+
+    def stop(epoch: int, metrics: dict[str, float]) -> None:
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train("broken.pt", on_epoch=stop)
+    assert same(whole, train("broken.pt"))
 
 
 def test_models_of_one_name_start_alike_and_the_global_random_state_is_left_alone():

@@ -53,6 +53,7 @@ def training_set(preset: str = "flip_crop") -> TrainingSet:
 def schedule(epochs: int = 6, **changes: object) -> Schedule:
     params = TrainingParams(
         balance="none",
+        length="epochs",
         epochs=epochs,
         batch_size=11,
         lr=0.05,
