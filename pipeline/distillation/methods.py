@@ -12,6 +12,8 @@ from models.names import Architecture
 from pipeline.common.layout import CHECKPOINTS, Checkpoint, Pool
 
 Weighting = Literal["uniform", "stochastic", "reinforced"]
+Rival = Literal["label_smoothing", "gce", "sce", "elr"]
+"""What other authors do against wrong labels, without teachers."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class Method:
 
     `run` names the training, which is the method's own unless it is another result of another method's. `pool` None
     means no teachers at all; `single` keeps one teacher of the pool (Hinton et al. 2015); `unseen_only` silences, for
-    each sample, the teachers that trained on it. `paper`: whether the paper's Table I has it.
+    each sample, the teachers that trained on it. `paper`: whether the paper's Table I has it; `rival`: what replaces
+    the supervised loss.
     """
 
     title: str
@@ -31,6 +34,7 @@ class Method:
     unseen_only: bool = False
     checkpoint: Checkpoint = "last"
     paper: bool = True
+    rival: Rival | None = None
     note: str = ""
 
 
@@ -54,8 +58,23 @@ METHODS: dict[str, Method] = {
         note="RoS-KD is the smoothed student (Eq. 1) of the run baseline_5: one training, two results. The val/ curves "
         "are that run's; their last point, one step after the last epoch, is the smoothed student's own value.",
     ),
+    "early_stopped": Method(
+        "Early stopping (Baseline I)",
+        "baseline_1",
+        None,
+        checkpoint="selected",
+        paper=False,
+        note="Early stopping is the best validation epoch of the run baseline_1: one training, two results. The val/ "
+        "curves are that run's; their last point, one step after the last epoch, is the best epoch's own value.",
+    ),
+    "label_smoothing": Method("Label smoothing", "label_smoothing", None, paper=False, rival="label_smoothing"),
+    "gce": Method("Generalised cross-entropy", "gce", None, paper=False, rival="gce"),
+    "sce": Method("Symmetric cross-entropy", "sce", None, paper=False, rival="sce"),
+    "elr": Method("Early-learning regularisation", "elr", None, paper=False, rival="elr"),
 }
-"""Every method by name, in the order of the tables."""
+"""Every method by name, in the order of the tables: the paper's with variations of them, then the rivals."""
+RIVALS = tuple(METHODS)[tuple(METHODS).index("early_stopped") :]
+"""The methods of other authors, which the paper does not compare with."""
 
 SUBJECT = "roskd"
 """The method that all others are compared with."""

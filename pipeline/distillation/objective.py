@@ -50,8 +50,8 @@ class Objective(Protocol):
         ...
 
 
-class _Memoryless:
-    """The hooks of an objective that remembers nothing."""
+class Memoryless:
+    """The hooks of an objective that remembers nothing; a base for all of them."""
 
     def after_step(self, batch: Batch, model: nn.Module) -> None:
         """Nothing to do."""
@@ -67,7 +67,7 @@ class _Memoryless:
         """Nothing to take up."""
 
 
-class Supervised(_Memoryless):
+class Supervised(Memoryless):
     """The plain loss of teachers and Baseline I."""
 
     def __init__(self, task: Task, balance: Balance) -> None:
@@ -113,7 +113,7 @@ class DistillationTerms:
         )
 
 
-class Distillation(_Memoryless):
+class Distillation(Memoryless):
     """Distillation with equal weights (`stochastic` None) or stochastic ones, optionally from unseen teachers only.
 
     `unseen`: bool (K, N), True where teacher k did not train on sample n.

@@ -138,6 +138,17 @@ class DistillationParams(Section):
     weighting: WeightingParams
 
 
+class RivalParams(Section):
+    """The rivals' own parameters; defaults are those of their papers."""
+
+    label_smoothing: Annotated[float, Field(gt=0, lt=1, description="share of a label spread over all classes")]
+    gce_q: Annotated[float, Field(gt=0, le=1, description="exponent, in (0, 1]; 1 is the mean absolute error")]
+    sce_alpha: Annotated[float, Field(ge=0, description="weight of cross-entropy, at least 0")]
+    sce_beta: Annotated[float, Field(ge=0, description="weight of the reverse cross-entropy, at least 0")]
+    elr_beta: Annotated[float, Field(ge=0, lt=1, description="momentum of the memory, in [0, 1)")]
+    elr_lambda: Annotated[float, Field(ge=0, description="weight of the pull towards the memory, at least 0")]
+
+
 class SmoothingParams(Section):
     """Smooth parameter averaging of the student (Eq. 1)."""
 
@@ -193,6 +204,7 @@ class Params(Section):
     machine: MachineParams
     methods: Annotated[Names, Field(min_length=1, description="the methods that are trained and compared")]
     distillation: DistillationParams
+    rivals: RivalParams
     smoothing: SmoothingParams
     tracking: TrackingParams
     study: StudyParams

@@ -22,9 +22,10 @@ from pipeline.distillation.objective import (
 )
 from pipeline.distillation.online import OnlineTeachers
 from pipeline.distillation.reinforced import SelectionPolicy
+from pipeline.distillation.rivals import rival_objective
 from pipeline.distillation.soft_labels import SoftLabels
 from pipeline.distillation.weighting import StochasticWeights
-from pipeline.params.tree import Params
+from pipeline.params.tree import Params, RivalParams
 from pipeline.recipes.bench import Bench
 from pipeline.recipes.code import fingerprint
 from pipeline.recipes.store import Node, OnEpoch
@@ -61,6 +62,7 @@ def student(
         "labels": digest_of(prepared.targets("train")),
         "method": {"weighting": method.weighting, "unseen_only": method.unseen_only} if method.pool else None,
         "distillation": _distillation(params, method),
+        "rival": _rival(params, method),
         "teachers": [source.digest for source in sources],
         "members": {name: digest_of(member) for name, member in members.items()},
         "student": params.student.model_dump(mode="json"),
@@ -96,6 +98,14 @@ def _distillation(params: Params, method: Method) -> dict[str, Any] | None:
     return params.distillation.model_dump(mode="json", include={"soft_labels", "tau", "alpha", *own})
 
 
+def _rival(params: Params, method: Method) -> dict[str, Any] | None:
+    """What a rival minimises, and the parameters of the section `rivals` that are its own."""
+    if method.rival is None:
+        return None
+    own = {name for name in RivalParams.model_fields if name.startswith(method.rival)}
+    return {"name": method.rival} | params.rivals.model_dump(mode="json", include=own)
+
+
 def _teachers(bench: Bench, sources: Sequence[Source]) -> Teachers | None:
     """The teachers' stored answers, or the teachers themselves."""
     if not sources:
@@ -120,6 +130,9 @@ def _objective(
     """The loss of one method; `members`: {architecture: bool (N,)}, which training samples each teacher saw."""
     params, device, N = bench.params, bench.device, len(data.rows)
     balance = bench.balance(data)
+    if method.rival is not None:
+        shape = (N, len(bench.prepared.classes))
+        return rival_objective(method.rival, params.task, params.rivals, shape, device, bench.world.total)
     if answers is None:
         return Supervised(params.task, balance)
     teachers = teachers_of(method, params.teachers.architectures)

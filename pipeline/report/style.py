@@ -5,6 +5,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from pipeline.distillation.methods import RIVALS
+
 METHOD_COLOURS = {
     "baseline_1": "#8C8C8C",
     "baseline_2": "#56B4E9",
@@ -15,11 +17,16 @@ METHOD_COLOURS = {
     "roskd_unseen": "#7A5C00",
     "stochastic_full": "#5E4FA2",
     "roskd": "#D55E00",
+    "early_stopped": "#BDBDBD",
+    "label_smoothing": "#A6761D",
+    "gce": "#E7298A",
+    "sce": "#66A61E",
+    "elr": "#1B4F72",
 }
 """Okabe and Ito's palette, which colour-blind readers can distinguish, with grey and brown added."""
 
-METHOD_LINES = {"baseline_3_same": "--", "roskd_unseen": "--"}
-"""The side methods are dashed, so that no pair of lines rests on colour alone."""
+METHOD_LINES = {"baseline_3_same": "--", "roskd_unseen": "--"} | dict.fromkeys(RIVALS, ":")
+"""The side methods are dashed, rivals dotted, so that no pair of lines rests on colour alone."""
 
 TEACHER_COLOURS = ("#332288", "#44AA99", "#999933", "#882255", "#DDCC77", "#117733", "#AA4499")
 """Paul Tol's muted palette, apart from the methods' colours."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from models.names import Task
-from pipeline.distillation.methods import INGREDIENTS, METHODS, SUBJECT
+from pipeline.distillation.methods import INGREDIENTS, METHODS, RIVALS, SUBJECT
 from pipeline.evaluation.metrics import HEADLINES
 from pipeline.params.tree import flatten
 from pipeline.report.findings import (
@@ -48,7 +48,8 @@ def main(results: Results) -> list[Row]:
         cells = [number(*results.figure(method, metric)) for metric in TABLE_COLUMNS]
         bold = {i for i, metric in enumerate(TABLE_COLUMNS) if _is_best(means[metric], method, metric == "ece")}
         cells += [number(value) for value in paper.get(method, (np.nan,) * 3)]
-        rows.append(Row(METHODS[method].title, cells, bold, "ours" if method == SUBJECT else ""))
+        kind = "ours" if method == SUBJECT else "rival" if method in RIVALS else ""
+        rows.append(Row(METHODS[method].title, cells, bold, kind))
     return rows
 
 

@@ -4,7 +4,7 @@ import textwrap
 
 import numpy as np
 
-from pipeline.distillation.methods import METHODS, SUBJECT
+from pipeline.distillation.methods import METHODS, RIVALS, SUBJECT
 from pipeline.evaluation.metrics import HEADLINES
 from pipeline.report import findings
 from pipeline.report.results import Results
@@ -19,7 +19,10 @@ def terminal_table(results: Results) -> str:
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     lines = [_align(row, widths) for row in rows]
     width = max(map(len, lines))
-    table = ["paper's own data".rjust(width), lines[0], "-" * width, *lines[1:]]
+    rivals = sum(method in RIVALS for method in results.methods)
+    above, below = (lines[1:-rivals], lines[-rivals:]) if rivals else (lines[1:], [])
+    rule = ["-- rivals, not in the paper ".ljust(width, "-")] if rivals else []
+    table = ["paper's own data".rjust(width), lines[0], "-" * width, *above, *rule, *below]
     notes = [
         findings.data_sentence(results),
         findings.seeds_sentence(results) + " Students after the last epoch, RoS-KD with smoothed weights.",

@@ -18,7 +18,7 @@ from pipeline.distillation.methods import (
 
 ALL = [
     "baseline_1", "baseline_2", "baseline_3", "stochastic_full", "baseline_3_same", "baseline_4", "baseline_5",
-    "roskd_unseen", "roskd",
+    "roskd_unseen", "roskd", "early_stopped", "label_smoothing", "gce", "sce", "elr",
 ]  # fmt: skip
 FIVE = ("resnet18", "resnet34", "resnet50", "mobilenet_v2", "densenet121")
 THREE = ("resnet34", "resnet18", "mobilenet_v2")
@@ -39,6 +39,11 @@ def test_the_table_says_how_each_method_differs():
         "baseline_5": ("subset", "stochastic", False, False, "baseline_5", "last"),
         "roskd_unseen": ("subset", "stochastic", False, True, "roskd_unseen", "last"),
         "roskd": ("subset", "stochastic", False, False, "baseline_5", "smoothed"),
+        "early_stopped": (None, "uniform", False, False, "baseline_1", "selected"),
+        **{name: (None, "uniform", False, False, name, "last") for name in ("label_smoothing", "gce", "sce", "elr")},
+    }
+    assert {name: one.rival for name, one in METHODS.items() if one.rival} == {
+        name: name for name in ("label_smoothing", "gce", "sce", "elr")
     }
     assert [name for name, method in METHODS.items() if method.paper] == [
         "baseline_1", "baseline_2", "baseline_3", "baseline_4", "baseline_5", "roskd",
@@ -52,7 +57,7 @@ def test_a_method_that_is_another_runs_result_learns_from_the_same_teachers():
     for method in METHODS.values():
         run = METHODS[method.run]
         assert run.run == method.run
-        for property_ in ("pool", "weighting", "single", "unseen_only"):
+        for property_ in ("pool", "weighting", "single", "unseen_only", "rival"):
             assert getattr(run, property_) == getattr(method, property_)
 
 
@@ -70,7 +75,8 @@ def test_methods_are_ordered_as_in_the_tables():
         (["roskd"], ["baseline_5"]),
         (["roskd", "baseline_5", "baseline_1"], ["baseline_1", "baseline_5"]),
         (["roskd", "roskd_unseen", "baseline_2"], ["baseline_2", "baseline_5", "roskd_unseen"]),
-        (ALL, ALL[:-1]),
+        (ALL, [name for name in ALL if name not in ("roskd", "early_stopped")]),
+        (["early_stopped"], ["baseline_1"]),
         ([], []),
     ],
 )
@@ -80,15 +86,16 @@ def test_roskd_is_a_result_of_baseline_5s_training(names, runs):
 
 @pytest.mark.parametrize("name", ALL)
 def test_a_run_is_measured_at_every_checkpoint_and_another_result_of_it_at_its_own(name):
-    assert checkpoints_of(name) == (("smoothed",) if name == "roskd" else ("last", "selected", "smoothed"))
+    alone = {"roskd": ("smoothed",), "early_stopped": ("selected",)}
+    assert checkpoints_of(name) == alone.get(name, ("last", "selected", "smoothed"))
 
 
 @pytest.mark.parametrize(
     ("names", "against", "shares"),
     [
         (
-            ["roskd", *ALL[:-1]],
-            [("roskd", name) for name in ALL[:-1]],
+            ["roskd", *ALL],
+            [("roskd", name) for name in ALL if name != "roskd"],
             [("baseline_3_same", "baseline_3"), ("baseline_5", "baseline_3_same"), ("stochastic_full", "baseline_3")],
         ),
         (["baseline_1", "roskd"], [("roskd", "baseline_1")], []),

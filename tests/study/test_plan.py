@@ -69,6 +69,7 @@ def test_the_grids_of_the_repository_hold_what_they_promise(name):
         "student": 5,
         "ingredients": 1,
         "beyond": 9,
+        "rivals": 2,
         "weighting": 12,
         "noise": 16,
         "teachers": 5,

@@ -1,0 +1,88 @@
+"""What the rivals minimise: methods of others against wrong labels, without teachers (method, section 4).
+
+They have no class weights; `training.balance` is the supervised loss's.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from models.names import Task
+from pipeline.distillation import robust_losses
+from pipeline.distillation.losses import supervised_loss
+from pipeline.distillation.methods import Rival
+from pipeline.distillation.objective import Batch, Memoryless, Objective
+from pipeline.params.tree import RivalParams
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Total = Callable[[Tensor], Tensor]
+
+
+class Robust(Memoryless):
+    """The mean of a loss that tolerates wrong labels."""
+
+    def __init__(self, loss: Loss) -> None:
+        self._loss = loss
+
+    def loss(self, batch: Batch, features: Tensor, logits: Tensor) -> dict[str, Tensor]:
+        """Mean loss of the batch."""
+        return {"total": self._loss(logits, batch.targets).mean()}
+
+
+class EarlyLearning(Memoryless):
+    """ELR: cross-entropy plus a pull towards the running mean of each sample's earlier answers (Liu et al. 2020).
+
+    The memory, float32 (N, C), starts at 0 and takes in every answer before the loss is formed. `total` sums a tensor
+    over all processes, which exchange what they have remembered at the end of each epoch.
+    """
+
+    def __init__(self, task: Task, shape: tuple[int, int], params: RivalParams, device: torch.device, total: Total):
+        self._task: Task = task
+        self._beta, self._weight, self._total = params.elr_beta, params.elr_lambda, total
+        self._memory = torch.zeros(shape, device=device)
+        self._seen = torch.zeros((shape[0], 1), device=device)
+
+    def loss(self, batch: Batch, features: Tensor, logits: Tensor) -> dict[str, Tensor]:
+        """Cross-entropy and the pull, whose weight is lambda."""
+        probabilities = robust_losses.bounded_probabilities(logits, self._task)
+        answers = probabilities.detach()
+        if self._task == "multiclass":
+            answers = answers / answers.sum(dim=1, keepdim=True)
+        memory = self._beta * self._memory[batch.index] + (1 - self._beta) * answers
+        self._memory[batch.index] = memory
+        self._seen[batch.index] = 1
+        supervised = supervised_loss(logits, batch.targets, self._task).mean()
+        pull = robust_losses.early_learning_term(probabilities, memory, self._task).mean()
+        return {"total": supervised + self._weight * pull, "supervised": supervised, "early_learning": pull}
+
+    def end_epoch(self) -> None:
+        """Take in what other processes have seen; each sample of an epoch is seen by one of them."""
+        seen = self._total(self._seen)
+        self._memory = torch.where(seen > 0, self._total(self._memory * self._seen), self._memory)
+        self._seen = torch.zeros_like(self._seen)
+
+    def state_dict(self) -> dict[str, object]:
+        """The memory."""
+        return {"memory": self._memory}
+
+    def load_state_dict(self, state: dict[str, object]) -> None:
+        """Take up a saved memory."""
+        assert isinstance(state["memory"], Tensor)
+        self._memory = state["memory"].to(self._memory.device, copy=True)
+
+
+def rival_objective(
+    name: Rival, task: Task, params: RivalParams, shape: tuple[int, int], device: torch.device, total: Total
+) -> Objective:
+    """Return the objective of a rival; `shape`: number of training samples and classes; `total`: see EarlyLearning."""
+    match name:
+        case "label_smoothing":
+            return Robust(lambda z, y: robust_losses.label_smoothing(z, y, task, share=params.label_smoothing))
+        case "gce":
+            return Robust(lambda z, y: robust_losses.generalised_cross_entropy(z, y, task, q=params.gce_q))
+        case "sce":
+            alpha, beta = params.sce_alpha, params.sce_beta
+            return Robust(lambda z, y: robust_losses.symmetric_cross_entropy(z, y, task, alpha=alpha, beta=beta))
+        case "elr":
+            return EarlyLearning(task, shape, params, device, total)
