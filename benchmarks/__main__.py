@@ -12,6 +12,7 @@ BENCHMARKS = (
     "phantom_clean",
     "kd_step",
     "kd_step_online",
+    "rival_step",
     "students_stored",
     "smoothing",
     "data_path",

@@ -9,6 +9,7 @@ import torch
 from benchmarks import (
     kd_step,
     peers,
+    rival_step,
     students_stored,
     trainings,
 )
@@ -54,6 +55,13 @@ def test_a_row_at_a_tiny_size(monkeypatch):
     assert 0 < row.low <= row.median <= row.high < 20
     assert isinstance(row, Row)
     assert "K = 5 stored" in row.what
+
+
+def test_the_rows_of_rivals_at_a_tiny_size(monkeypatch):
+    for name, value in (("BATCH", 4), ("STEPS_ON_CPU", 1), ("TURNS", 2), ("pick_device", lambda wish: CPU)):
+        monkeypatch.setattr(rival_step, name, value)
+    rows = rival_step.measure(load())
+    assert [(row.name, row.target, row.n) for row in rows] == [("gce_step", "<= 1.05", 2), ("elr_step", "<= 1.05", 2)]
 
 
 def test_the_peer_minimises_our_loss():

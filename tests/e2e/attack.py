@@ -37,6 +37,8 @@ PATIENCE = 60.0
 NAMES = ("data", "splits/*", "code", "teachers/*/*", "soft_labels/*/*", "students/*/*", "predictions", "metrics/*",
          "report/*", "onnx", "store/*/*")  # fmt: skip
 """What takes its name once it is whole."""
+AGAIN = 5.0
+"""Seconds after which Ctrl-C is pressed again."""
 IN_NAMESPACE = "ROSKD_ATTACK_DISK"
 DISK = 8 << 30
 
@@ -195,7 +197,13 @@ def strike_run(run: Run, strike: Strike, disk: Path) -> None:
     for process in victims:
         with suppress(psutil.Error):
             process.send_signal(signal.SIGINT if strike.kind == "interrupt" else signal.SIGKILL)
-    psutil.wait_procs(family[:1] if strike.at_once else family, 600)
+    left = psutil.wait_procs(family[:1] if strike.at_once else family, AGAIN)[1]
+    while strike.kind == "interrupt" and left:  # DVC ignores Ctrl-C while a stage's process ends: it is pressed again
+        for process in run.family():
+            with suppress(psutil.Error):
+                process.send_signal(signal.SIGINT)
+        left = psutil.wait_procs(left, AGAIN)[1]
+    psutil.wait_procs(left, 600)
 
 
 @contextmanager
