@@ -29,6 +29,7 @@ class Layout:
         self.all_predictions: Final = root / "predictions"
         self.student_metrics: Final = root / "metrics/students.csv"
         self.teacher_metrics: Final = root / "metrics/teachers.csv"
+        self.training_metrics: Final = root / "metrics/training.csv"
         self.comparisons: Final = root / "metrics/comparisons.csv"
         self.intervals: Final = root / "metrics/intervals.csv"
         self.summary: Final = root / "metrics/summary.json"
@@ -49,25 +50,25 @@ class Layout:
         """The folder of one pool's teachers."""
         return self.root / "teachers" / str(seed) / pool
 
-    def teacher_weights(self, seed: int, pool: Pool, architecture: str) -> Path:
+    def teacher_weights(self, seed: int, pool: Pool, name: str) -> Path:
         """A teacher's safetensors file."""
-        return self.teachers(seed, pool) / f"{architecture}.safetensors"
+        return self.teachers(seed, pool) / f"{name}.safetensors"
 
-    def teacher_history(self, seed: int, pool: Pool, architecture: str) -> Path:
+    def teacher_history(self, seed: int, pool: Pool, name: str) -> Path:
         """A teacher's training curves: CSV with the columns epoch, split, metric, value."""
-        return self.teachers(seed, pool) / f"{architecture}.history.csv"
+        return self.teachers(seed, pool) / f"{name}.history.csv"
 
-    def teacher_predictions(self, seed: int, pool: Pool, architecture: str) -> Path:
+    def teacher_predictions(self, seed: int, pool: Pool, name: str) -> Path:
         """A teacher's logits on validation and test (npz)."""
-        return self.teachers(seed, pool) / f"{architecture}.predictions.npz"
+        return self.teachers(seed, pool) / f"{name}.predictions.npz"
 
     def soft_labels(self, seed: int, pool: Pool) -> Path:
         """The folder of one pool's soft labels."""
         return self.root / "soft_labels" / str(seed) / pool
 
-    def answers(self, seed: int, pool: Pool, architecture: str) -> Path:
+    def answers(self, seed: int, pool: Pool, name: str) -> Path:
         """A teacher's logits on the training split: float16 (V + 1, N, C), the clean view last."""
-        return self.soft_labels(seed, pool) / f"{architecture}.npy"
+        return self.soft_labels(seed, pool) / f"{name}.npy"
 
     def students(self, seed: int, pool: Pool | None) -> Path:
         """The folder of the students that learn from one pool of teachers, or from none."""

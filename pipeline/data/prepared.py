@@ -83,10 +83,11 @@ class PreparedData:
         return self._prepared
 
     def members(self, params: Params) -> dict[str, np.ndarray]:
-        """Return {architecture: bool (N_train,)}: which training samples, in row order, each teacher saw."""
+        """Return {teacher: bool (N_train,)}: which training samples, in row order, each teacher saw."""
         if self._members is None:
-            table = read_csv(self._layout.subsets, params.teachers.architectures)
-            self._members = {name: (table[name] == "1").to_numpy() for name in params.teachers.architectures}
+            names = params.teacher_names("subset")
+            table = read_csv(self._layout.subsets, names)
+            self._members = {name: (table[name] == "1").to_numpy() for name in names}
         return self._members
 
 

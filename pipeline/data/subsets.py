@@ -1,7 +1,5 @@
 """The teachers' overlapping subsets, D = D^1 ∪ … ∪ D^K with overlap ratio p (method, section 2)."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
@@ -9,30 +7,37 @@ from pipeline.common.labels import indicator
 from pipeline.common.seeds import stream
 from pipeline.data.prepared import Prepared
 from pipeline.data.stratify import deal, integer_sizes
-from pipeline.params.tree import SubsetParams
+from pipeline.params.tree import Params, SubsetParams
 
 
-def membership(targets: np.ndarray, groups: np.ndarray, num_classes: int, K: int, params: SubsetParams) -> np.ndarray:
-    """Return which teacher trains on which sample: bool (N, K).
+def membership(
+    targets: np.ndarray, groups: np.ndarray, num_classes: int, K: int, params: SubsetParams, partition: int = 1
+) -> np.ndarray:
+    """Return which of the K teachers of one partition trains on which sample: bool (N, K).
 
     `targets`: the training samples' labels, (N,) or (N, C); `groups`: int (N,) in 0..G-1. p = 0 gives disjoint
     subsets, p = 1 gives K copies, the union is always everything. Sizes: pN + (1-p)N/K for `core` and `cyclic`,
     N / (K(1-p) + p) for `within`; exact up to rounding where each group has one sample, otherwise within the largest
-    group's size. Class proportions are kept, and a group is in one unique share.
+    group's size. Class proportions are kept, and a group is in one unique share. Partitions, from 1, are independent
+    draws.
     """
     labels = indicator(targets, num_classes)
-    rng = stream(params.seed, "subsets", 0)
+    rng = stream(params.seed, "subsets", partition - 1)
     patterns, sizes = _bins(params.scheme, params.overlap, len(groups), K)
     members = patterns[deal(labels, groups, sizes, rng)]
     return _equal_size(members, labels, groups, rng) if params.equal_size else members
 
 
-def members_of(prepared: Prepared, architectures: Sequence[str], params: SubsetParams) -> dict[str, np.ndarray]:
-    """Return {architecture: bool (N_train,)}: which training samples, in row order, each teacher sees."""
-    rows = prepared.rows("train")
+def members_of(prepared: Prepared, params: Params) -> dict[str, np.ndarray]:
+    """Return {teacher: bool (N_train,)}: which training samples, in row order, each teacher sees."""
+    rows, K = prepared.rows("train"), len(params.teachers.architectures)
     groups = pd.factorize(prepared.groups[rows])[0]
-    table = membership(prepared.given[rows], groups, len(prepared.classes), len(architectures), params)
-    return dict(zip(architectures, table.T, strict=True))
+    targets, classes = prepared.given[rows], len(prepared.classes)
+    tables = [
+        membership(targets, groups, classes, K, params.subsets, partition)
+        for partition in range(1, params.subsets.partitions + 1)
+    ]
+    return dict(zip(params.teacher_names("subset"), np.concatenate(tables, axis=1).T, strict=True))
 
 
 def _bins(scheme: str, p: float, N: int, K: int) -> tuple[np.ndarray, np.ndarray]:

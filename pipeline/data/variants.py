@@ -46,12 +46,11 @@ class Variants:
         return self._known[key]
 
     def members(self, params: Params) -> dict[str, np.ndarray]:
-        """Return {architecture: bool (N_train,)}, as the stage subsets would make it."""
+        """Return {teacher: bool (N_train,)}, as the stage subsets would make it."""
         sections = (params.split, params.noise, params.subsets)
-        architectures = params.teachers.architectures
-        key = sha256_json([architectures, *(section.model_dump(mode="json") for section in sections)])
+        key = sha256_json([params.teachers.architectures, *(section.model_dump(mode="json") for section in sections)])
         if key not in self._members:
-            self._members[key] = members_of(self.prepared(params), architectures, params.subsets)
+            self._members[key] = members_of(self.prepared(params), params)
         return self._members[key]
 
 

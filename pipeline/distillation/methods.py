@@ -6,7 +6,7 @@ V's run, since averaging never feeds back into SGD (Eq. 2).
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 from models.names import Architecture
 from pipeline.common.layout import CHECKPOINTS, Checkpoint, Pool
@@ -14,6 +14,8 @@ from pipeline.common.layout import CHECKPOINTS, Checkpoint, Pool
 Weighting = Literal["uniform", "stochastic", "reinforced"]
 Rival = Literal["label_smoothing", "gce", "sce", "elr"]
 """What other authors do against wrong labels, without teachers."""
+PARTITION = "-p"
+"""Stands between a teacher's architecture and the number of its partition."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,14 @@ METHODS: dict[str, Method] = {
         checkpoint="smoothed",
         note="RoS-KD is the smoothed student (Eq. 1) of the run baseline_5: one training, two results. The val/ curves "
         "are that run's; their last point, one step after the last epoch, is the smoothed student's own value.",
+    ),
+    "roskd_cross": Method(
+        "Cross-fitted: equal weights, unseen teachers, smoothed",
+        "roskd_cross",
+        "subset",
+        unseen_only=True,
+        checkpoint="smoothed",
+        paper=False,
     ),
     "early_stopped": Method(
         "Early stopping (Baseline I)",
@@ -132,21 +142,24 @@ def served(names: Sequence[str]) -> str:
     return SUBJECT if SUBJECT in names else names[-1]
 
 
-def teachers_of(method: Method, architectures: tuple[Architecture, ...]) -> tuple[Architecture, ...]:
-    """Return the architectures a method learns from, out of the K teachers.
+def architecture_of(teacher: str) -> Architecture:
+    """Return the network of a teacher, by its name."""
+    return cast("Architecture", teacher.partition(PARTITION)[0])
+
+
+def teachers_of(method: Method, teachers: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the teachers that a method learns from, out of those of its pool.
 
     Baseline II's single teacher is DenseNet-121 (Table I) where it is among them, otherwise the last of the list.
     """
     if method.pool is None:
         return ()
     if method.single:
-        return ("densenet121",) if "densenet121" in architectures else architectures[-1:]
-    return architectures
+        return ("densenet121",) if "densenet121" in teachers else teachers[-1:]
+    return teachers
 
 
-def teachers_needed(
-    names: Iterable[str], pool: Pool, architectures: tuple[Architecture, ...]
-) -> tuple[Architecture, ...]:
-    """Return the teachers of a pool that any of the methods learns from."""
-    used = {one for name in names if METHODS[name].pool == pool for one in teachers_of(METHODS[name], architectures)}
-    return tuple(one for one in architectures if one in used)
+def teachers_needed(names: Iterable[str], pool: Pool, teachers: tuple[str, ...]) -> tuple[str, ...]:
+    """Return those `teachers` of a pool that any of the methods learns from."""
+    used = {one for name in names if METHODS[name].pool == pool for one in teachers_of(METHODS[name], teachers)}
+    return tuple(one for one in teachers if one in used)

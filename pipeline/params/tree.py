@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, Field, Strict, model_validator
 
 from models.names import Architecture, Stem, Task
-from pipeline.distillation.methods import METHODS
+from pipeline.common.layout import Pool
+from pipeline.distillation.methods import METHODS, PARTITION
 from pipeline.params.base import Fraction, Names, Section, Seed
 from pipeline.params.data import DataParams
 from pipeline.params.study import StudyParams
@@ -53,6 +54,7 @@ class SubsetParams(Section):
     scheme: Literal["cyclic", "core", "within"]
     overlap: Annotated[Fraction, Field(description="overlap ratio p in [0, 1]: 0 = disjoint, 1 = K copies")]
     equal_size: Annotated[bool, Field(description="true trains each teacher on a random N/K of its subset")]
+    partitions: Annotated[int, Field(ge=1, description="how often the data is divided anew, at least 1")]
     seed: Seed
 
 
@@ -208,6 +210,18 @@ class Params(Section):
     smoothing: SmoothingParams
     tracking: TrackingParams
     study: StudyParams
+
+    def teacher_names(self, pool: Pool | None) -> tuple[str, ...]:
+        """Return the teachers of a pool: one per architecture, on subsets one per partition and architecture.
+
+        From the second partition on its number is in the name, `resnet18-p2`. None has no teachers.
+        """
+        partitions = {"subset": self.subsets.partitions, "full": 1, None: 0}[pool]
+        return tuple(
+            architecture if partition == 1 else f"{architecture}{PARTITION}{partition}"
+            for partition in range(1, partitions + 1)
+            for architecture in self.teachers.architectures
+        )
 
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:

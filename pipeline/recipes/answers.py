@@ -9,11 +9,11 @@ from torch import Tensor
 
 from models.classifier import load_weights
 from models.inference import predict
-from models.names import Architecture
 from models.networks import build
 from pipeline.common.files import sha256_file, write_json
 from pipeline.common.layout import Pool
 from pipeline.data.prepared import Prepared
+from pipeline.distillation.methods import architecture_of
 from pipeline.distillation.soft_labels import CONTENT, Origin, origin_of, write_soft_labels
 from pipeline.params.tree import Params
 from pipeline.recipes.code import fingerprint
@@ -24,15 +24,13 @@ from pipeline.recipes.workshop import Workshop
 ANSWERS, ORIGIN = "answers.npy", "origin.json"
 
 
-def answers(
-    workshop: Workshop, params: Params, seed: int, architecture: Architecture, weights: Path, weights_hash: str
-) -> Node:
+def answers(workshop: Workshop, params: Params, seed: int, name: str, weights: Path, weights_hash: str) -> Node:
     """Return the node of a teacher's answers; `weights`: its file, whose SHA-256 is `weights_hash`."""
     origin = origin_for(workshop, params, weights_hash)
 
     def make(folder: Path, on_epoch: OnEpoch) -> None:
         bench = workshop.bench(params, seed)
-        network = build(architecture, num_classes=len(bench.prepared.classes), stem=params.teachers.stem)
+        network = build(architecture_of(name), num_classes=len(bench.prepared.classes), stem=params.teachers.stem)
         load_weights(network, weights)
         network, rows, views = network.to(bench.device), bench.prepared.rows("train"), bench.views
 
@@ -43,13 +41,18 @@ def answers(
             return bench.world.answer(rows, lambda own: predict(network, bench.images, own, bench.device, shown))
 
         write_soft_labels(
-            folder / ANSWERS, views.count, answer, title=architecture, leads=bench.world.leads, agree=bench.world.agree
+            folder / ANSWERS, views.count, answer, title=name, leads=bench.world.leads, agree=bench.world.agree
         )
         if bench.world.leads:
             write_json(folder / ORIGIN, origin | {CONTENT: sha256_file(folder / ANSWERS)})
 
-    decides = {"code": fingerprint(__name__), "architecture": architecture, "stem": params.teachers.stem, **origin}
-    return Node("answers", f"soft labels of {architecture}, seed {seed}", decides, (ANSWERS, ORIGIN), make)
+    decides = {
+        "code": fingerprint(__name__),
+        "architecture": architecture_of(name),
+        "stem": params.teachers.stem,
+        **origin,
+    }
+    return Node("answers", f"soft labels of {name}, seed {seed}", decides, (ANSWERS, ORIGIN), make)
 
 
 def origin_for(workshop: Workshop, params: Params, weights_hash: str) -> Origin:
@@ -58,9 +61,7 @@ def origin_for(workshop: Workshop, params: Params, weights_hash: str) -> Origin:
     return origin_of(weights_hash, workshop.data.digest, prepared.rows("train"), params.views)
 
 
-def known(
-    workshop: Workshop, params: Params, seed: int, pool: Pool, names: Sequence[Architecture]
-) -> list[Node] | None:
+def known(workshop: Workshop, params: Params, seed: int, pool: Pool, names: Sequence[str]) -> list[Node] | None:
     """Return the nodes of several teachers' answers if all are in the store; makes nothing."""
     found = [_known(workshop, params, seed, name, teacher(workshop, params, seed, pool, name)) for name in names]
     whole = [node for node in found if node is not None]
@@ -68,7 +69,7 @@ def known(
 
 
 def obtain(
-    workshop: Workshop, params: Params, seed: int, pool: Pool, names: Sequence[Architecture], *, wait: bool = True
+    workshop: Workshop, params: Params, seed: int, pool: Pool, names: Sequence[str], *, wait: bool = True
 ) -> list[Node] | None:
     """Return the nodes of several teachers' answers, made where they are missing, and the teachers too.
 
@@ -84,16 +85,16 @@ def obtain(
         time.sleep(POLL)
 
 
-def _obtain(workshop: Workshop, params: Params, seed: int, pool: Pool, architecture: Architecture) -> Node | None:
+def _obtain(workshop: Workshop, params: Params, seed: int, pool: Pool, name: str) -> Node | None:
     """One teacher's answers; the weights of a teacher that is trained for them alone are dropped afterwards."""
-    store, taught = workshop.store, teacher(workshop, params, seed, pool, architecture)
-    found = _known(workshop, params, seed, architecture, taught)
+    store, taught = workshop.store, teacher(workshop, params, seed, pool, name)
+    found = _known(workshop, params, seed, name, taught)
     if found is not None:
         return found
     trained_here = not store.has(taught)
     if not store.begin(taught):
         return None
-    node = _of(workshop, params, seed, architecture, taught)
+    node = _of(workshop, params, seed, name, taught)
     if not store.begin(node):
         return None
     if trained_here:
@@ -102,14 +103,14 @@ def _obtain(workshop: Workshop, params: Params, seed: int, pool: Pool, architect
     return node
 
 
-def _known(workshop: Workshop, params: Params, seed: int, architecture: Architecture, taught: Node) -> Node | None:
+def _known(workshop: Workshop, params: Params, seed: int, name: str, taught: Node) -> Node | None:
     if not workshop.store.is_recorded(taught):
         return None
-    node = _of(workshop, params, seed, architecture, taught)
+    node = _of(workshop, params, seed, name, taught)
     return node if workshop.store.has(node) else None
 
 
-def _of(workshop: Workshop, params: Params, seed: int, architecture: Architecture, taught: Node) -> Node:
+def _of(workshop: Workshop, params: Params, seed: int, name: str, taught: Node) -> Node:
     store = workshop.store
     weights, digest = store.path(taught) / WEIGHTS, store.digest(taught, WEIGHTS)
-    return answers(workshop, params, seed, architecture, weights, digest)
+    return answers(workshop, params, seed, name, weights, digest)

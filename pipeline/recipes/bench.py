@@ -116,15 +116,15 @@ class Bench:
         return len(epoch_batches(samples, batch_size, self.seed, 0, self.world.size))
 
     def write_predictions(self, model: Classifier, checkpoints: dict[Checkpoint, Weights], path: Path) -> None:
-        """Write what each of a network's checkpoints answers on validation and test."""
-        rows = {split: self.prepared.rows(split) for split in EVALUATED}
+        """Write what each of a network's checkpoints answers on validation, test and the training split."""
+        rows = {split: self.prepared.rows(split) for split in ("train", *EVALUATED)}
         everything = np.concatenate(list(rows.values()))
         images = open_images(self.prepared.images, everything, self.device, self.params.machine.data_on_device)
         found: dict[Checkpoint, Logits] = {}
         for checkpoint, weights in checkpoints.items():
             model.load_state_dict(weights)
             model.to(self.device)
-            found[checkpoint] = {split: predict(model, images, rows[split], self.device) for split in EVALUATED}
+            found[checkpoint] = {split: predict(model, images, rows[split], self.device) for split in rows}
         write_logits(path, found)
 
 

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 
 from models.classifier import Classifier, load_weights, save_weights
-from models.names import Architecture
 from models.networks import build
-from pipeline.distillation.methods import METHODS, Method, teachers_of
+from pipeline.distillation.methods import METHODS, Method, architecture_of, teachers_of
 from pipeline.distillation.objective import (
     Distillation,
     DistillationTerms,
@@ -40,7 +39,7 @@ HISTORY, PREDICTIONS = "history.csv", "predictions.npz"
 class Source:
     """One teacher as a student meets it: the file of its answers, or of its weights where it is asked online."""
 
-    architecture: Architecture
+    name: str
     path: Path
     digest: str
 
@@ -113,7 +112,7 @@ def _teachers(bench: Bench, sources: Sequence[Source]) -> Teachers | None:
     if bench.params.distillation.soft_labels == "stored":
         return SoftLabels([source.path for source in sources], bench.device)
     classes, stem = len(bench.prepared.classes), bench.params.teachers.stem
-    networks = [build(source.architecture, num_classes=classes, stem=stem) for source in sources]
+    networks = [build(architecture_of(source.name), num_classes=classes, stem=stem) for source in sources]
     for source, network in zip(sources, networks, strict=True):
         load_weights(network, source.path)
     return OnlineTeachers([network.to(bench.device) for network in networks], classes)
@@ -135,7 +134,7 @@ def _objective(
         return rival_objective(method.rival, params.task, params.rivals, shape, device, bench.world.total)
     if answers is None:
         return Supervised(params.task, balance)
-    teachers = teachers_of(method, params.teachers.architectures)
+    teachers = teachers_of(method, params.teacher_names(method.pool))
     terms = DistillationTerms(params.task, balance, answers, params.distillation.tau, params.distillation.alpha)
     if method.weighting == "reinforced":
         size = model.num_features + len(bench.prepared.classes) + 2

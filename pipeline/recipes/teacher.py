@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 
 from models.classifier import save_weights
-from models.names import Architecture
 from pipeline.common.layout import Pool
+from pipeline.distillation.methods import architecture_of
 from pipeline.distillation.objective import Supervised
 from pipeline.params.tree import Params
 from pipeline.recipes.code import fingerprint
@@ -16,15 +16,16 @@ from pipeline.recipes.workshop import Workshop, digest_of
 WEIGHTS, HISTORY, PREDICTIONS = "weights.safetensors", "history.csv", "predictions.npz"
 
 
-def teacher(workshop: Workshop, params: Params, seed: int, pool: Pool, architecture: Architecture) -> Node:
+def teacher(workshop: Workshop, params: Params, seed: int, pool: Pool, name: str) -> Node:
     """Return the node of one teacher; one that sees all data is the same in both pools."""
+    architecture = architecture_of(name)
     prepared = workshop.data.prepared(params)
     rows = prepared.rows("train")
-    member = workshop.data.members(params)[architecture] if pool == "subset" else np.ones(len(rows), dtype=bool)
+    member = workshop.data.members(params)[name] if pool == "subset" else np.ones(len(rows), dtype=bool)
     decides = workshop.decides(params, seed) | {
         "code": fingerprint(__name__),
         "labels": digest_of(rows[member], prepared.given[rows[member]]),
-        "architecture": architecture,
+        "name": name,
         "length": None if member.all() else params.training.length,
         "network": params.teachers.model_dump(mode="json", exclude={"architectures"}),
     }
@@ -32,7 +33,7 @@ def teacher(workshop: Workshop, params: Params, seed: int, pool: Pool, architect
     def make(folder: Path, on_epoch: OnEpoch) -> None:
         bench = workshop.bench(params, seed)
         data = bench.training_set(member)
-        model = bench.network(architecture, params.teachers, f"teacher {architecture}")
+        model = bench.network(architecture, params.teachers, f"teacher {name}")
         objective = Supervised(params.task, bench.balance(data))
         resume = folder / "resume.pt"
         fitted = bench.train(model, data, objective, resume=resume, on_epoch=on_epoch)
@@ -44,5 +45,5 @@ def teacher(workshop: Workshop, params: Params, seed: int, pool: Pool, architect
             fitted.history.write(folder / HISTORY)
             resume.unlink(missing_ok=True)
 
-    title = f"teacher {architecture} ({pool}), seed {seed}"
+    title = f"teacher {name} ({pool}), seed {seed}"
     return Node("teachers", title, decides, (WEIGHTS, HISTORY, PREDICTIONS), make)

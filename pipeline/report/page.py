@@ -13,7 +13,7 @@ from pipeline.common.files import atomic, write_text
 from pipeline.common.layout import Layout
 from pipeline.distillation.methods import PLAIN, SUBJECT
 from pipeline.params.tree import Params
-from pipeline.report import data_card, data_plots, findings, heatmap, plots, style, tables
+from pipeline.report import data_card, data_plots, findings, heatmap, plots, style, tables, training
 from pipeline.report.results import Results, load
 from pipeline.report.terminal import terminal_table
 
@@ -92,6 +92,7 @@ def render(results: Results, embedded: dict[str, Embedded], template: str) -> st
             figures=embedded,
             findings=findings,
             tables=tables,
+            training=training,
             card=data_card,
             heatmap=heatmap,
         )

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pipeline.common.labels import indicator
+from pipeline.common.layout import POOLS, Pool
 from pipeline.distillation.methods import METHODS, SUBJECT, ordered
 from pipeline.evaluation.metrics import HEADLINES
 from pipeline.report import heatmap, style
@@ -189,13 +190,14 @@ def teacher_curves(results: Results) -> Figure | None:
     metric = "f1_macro" if results.params.task == "multiclass" else "auroc_macro"
     curves = results.teacher_curves
     curves = curves.loc[(curves["split"] == "val") & (curves["metric"] == metric)]
-    pools = [pool for pool in ("subset", "full") if pool in set(curves["pool"])]
+    there = set(curves["pool"])
+    pools: list[Pool] = [pool for pool in reversed(POOLS) if pool in there]
     if not pools:
         return None
     figure = style.new_figure(3.8)
     panels = np.atleast_1d(figure.subplots(1, len(pools), sharey=True))
     for panel, pool in zip(panels, pools, strict=True):
-        for k, name in enumerate(results.params.teachers.architectures):
+        for k, name in enumerate(results.params.teacher_names(pool)):
             rows = curves.loc[(curves["pool"] == pool) & (curves["architecture"] == name)]
             _curve(panel, rows, style.TEACHER_COLOURS[k % len(style.TEACHER_COLOURS)], name)
         _epoch_axis(panel, metric)

@@ -16,6 +16,7 @@ from pipeline.common.tables import read_csv
 from pipeline.data.prepared import open_images, read_report, read_samples
 from pipeline.distillation.methods import METHODS, ordered, runs_of, teachers_needed
 from pipeline.evaluation.comparisons import COMPARISON_COLUMNS
+from pipeline.evaluation.memorisation import TRAINING_COLUMNS
 from pipeline.evaluation.predictions import TEACHER_COLUMNS
 from pipeline.params.tree import Params
 from pipeline.training.history import read_history
@@ -49,6 +50,7 @@ class Results:
     classes: tuple[str, ...]
     students: pd.DataFrame
     teachers: pd.DataFrame
+    training: pd.DataFrame
     comparisons: pd.DataFrame
     intervals: pd.DataFrame
     samples: pd.DataFrame
@@ -96,6 +98,13 @@ class Results:
                     found[seed] = {key: stored[key] for key in ("test_targets", "test_logits")}
         return found
 
+    def trained(self) -> dict[tuple[str, str], dict[str, float]]:
+        """Return {(pool, network): {metric: mean over seeds}} of metrics/training.csv, pool "" for students."""
+        found: dict[tuple[str, str], dict[str, float]] = {}
+        for (pool, network, metric), figure in over_seeds(self.training, ["pool", "network", "metric"]).items():
+            found.setdefault((pool, network), {})[metric] = figure.mean
+        return found
+
     def summary(self, metrics: Sequence[str]) -> dict[tuple, MeanSd]:
         """Return overall figures on the test split by (method, checkpoint, metric)."""
         return over_seeds(where(self.students, "test", metrics, overall=True), ["method", "checkpoint", "metric"])
@@ -123,7 +132,7 @@ def over_seeds(rows: pd.DataFrame, by: list[str]) -> dict[tuple, MeanSd]:
 
 def load(params: Params, layout: Layout) -> Results:
     """Read the artefacts; raises UserError that names a table that must be there and is not."""
-    seeds, architectures = params.seeds, params.teachers.architectures
+    seeds = params.seeds
     student_files = {
         (seed, run): layout.student_history(seed, METHODS[run].pool, run)
         for seed in seeds
@@ -133,7 +142,7 @@ def load(params: Params, layout: Layout) -> Results:
         (seed, pool, name): layout.teacher_history(seed, pool, name)
         for seed in seeds
         for pool in reversed(POOLS)
-        for name in teachers_needed(params.methods, pool, architectures)
+        for name in teachers_needed(params.methods, pool, params.teacher_names(pool))
     }
     samples, data = read_samples(layout, params.task), read_report(layout)
     labels = read_csv(layout.labels, ["given", "flipped"])
@@ -144,6 +153,7 @@ def load(params: Params, layout: Layout) -> Results:
         classes=samples.classes,
         students=_numbers(read_csv(layout.student_metrics)),
         teachers=_optional(layout.teacher_metrics, TEACHER_COLUMNS),
+        training=_optional(layout.training_metrics, TRAINING_COLUMNS),
         comparisons=_optional(layout.comparisons, COMPARISON_COLUMNS),
         intervals=_optional(layout.intervals, ["method", "checkpoint", "metric", "value", "low", "high"]),
         samples=_samples(layout, samples.table, labels),

@@ -17,6 +17,7 @@ METHOD_COLOURS = {
     "roskd_unseen": "#7A5C00",
     "stochastic_full": "#5E4FA2",
     "roskd": "#D55E00",
+    "roskd_cross": "#762A83",
     "early_stopped": "#BDBDBD",
     "label_smoothing": "#A6761D",
     "gce": "#E7298A",
@@ -25,7 +26,7 @@ METHOD_COLOURS = {
 }
 """Okabe and Ito's palette, which colour-blind readers can distinguish, with grey and brown added."""
 
-METHOD_LINES = {"baseline_3_same": "--", "roskd_unseen": "--"} | dict.fromkeys(RIVALS, ":")
+METHOD_LINES = {"baseline_3_same": "--", "roskd_unseen": "--", "roskd_cross": "--"} | dict.fromkeys(RIVALS, ":")
 """The side methods are dashed, rivals dotted, so that no pair of lines rests on colour alone."""
 
 TEACHER_COLOURS = ("#332288", "#44AA99", "#999933", "#882255", "#DDCC77", "#117733", "#AA4499")

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from models.names import Task
+from pipeline.common.layout import Pool
 from pipeline.distillation.methods import INGREDIENTS, METHODS, RIVALS, SUBJECT
 from pipeline.evaluation.metrics import HEADLINES
 from pipeline.params.tree import flatten
@@ -116,10 +117,10 @@ def teachers(results: Results) -> list[Row]:
     """Every teacher's figures on the test split, by pool."""
     rows = where(results.teachers, "test", list(TABLE_COLUMNS), overall=True)
     summary = over_seeds(rows, ["pool", "architecture", "metric"])
-    titles = {"subset": "overlapping subset", "full": "all training data"}
+    titles: dict[Pool, str] = {"subset": "overlapping subset", "full": "all training data"}
     lines = []
     for pool, title in titles.items():
-        for name in results.params.teachers.architectures:
+        for name in results.params.teacher_names(pool):
             keys = [(pool, name, metric) for metric in TABLE_COLUMNS]
             if any(key in summary for key in keys):
                 lines.append(Row(name, [title, *(number(*summary[key]) if key in summary else "" for key in keys)]))

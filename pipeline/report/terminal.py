@@ -6,7 +6,7 @@ import numpy as np
 
 from pipeline.distillation.methods import METHODS, RIVALS, SUBJECT
 from pipeline.evaluation.metrics import HEADLINES
-from pipeline.report import findings
+from pipeline.report import findings, training
 from pipeline.report.results import Results
 
 WIDTH = 110
@@ -29,6 +29,7 @@ def terminal_table(results: Results) -> str:
         f"P, R, F1 on the right: the paper's Table I ({findings.PAPER_DATA[results.params.task]}), measured on its "
         "own data, not on ours.",
         findings.rank_sentence(results, "f1_macro") + " " + findings.rank_sentence(results, "auroc_macro"),
+        *filter(None, (training.memory_sentence(results), training.untrained_sentence(results))),
         findings.resampling_sentence(results),
     ]
     wrapped = [line for note in notes for line in textwrap.wrap(note, WIDTH)]

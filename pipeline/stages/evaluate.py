@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 
 from pipeline.common.files import atomic, write_json
-from pipeline.common.layout import POOLS, Checkpoint, Layout
-from pipeline.data.prepared import Prepared, load_prepared
+from pipeline.common.layout import POOLS, Checkpoint, Layout, Pool
+from pipeline.data.prepared import Prepared, PreparedData
 from pipeline.distillation.methods import METHODS, checkpoints_of, ordered, runs_of, teachers_needed
 from pipeline.evaluation.comparisons import COMPARISON_COLUMNS
 from pipeline.evaluation.families import statistics
+from pipeline.evaluation.memorisation import TRAINING_COLUMNS, agreement, fall
 from pipeline.evaluation.metrics import HEADLINES, primary_metric
 from pipeline.evaluation.predictions import EVALUATED, TEACHER_COLUMNS, Logits, Row, figures_of, read_logits
 from pipeline.params.tree import Params
@@ -24,12 +25,14 @@ Students = dict[tuple[str, Checkpoint], dict[int, Logits]]
 
 def run(params: Params, layout: Layout) -> None:
     """Write predictions/ and metrics/: students, teachers, comparisons, intervals, and what DVC shows."""
-    prepared = load_prepared(layout, params.task)
+    data = PreparedData(layout, params.task)
+    prepared = data.prepared(params)
     students = _answers(params, layout)
     _write_predictions(prepared, layout, students)
     rows = _student_rows(prepared, students)
     _write_csv(layout.student_metrics, rows)
     _write_csv(layout.teacher_metrics, _teacher_rows(params, prepared, layout), TEACHER_COLUMNS)
+    _write_csv(layout.training_metrics, _training_rows(params, data, layout, students), TRAINING_COLUMNS)
     by_seed = {key: [answers[seed] for seed in params.seeds] for key, answers in students.items()}
     groups = prepared.groups[prepared.rows("test")]
     intervals, comparisons = statistics(prepared, by_seed, groups, params.split.seed)
@@ -64,9 +67,41 @@ def _teacher_rows(params: Params, prepared: Prepared, layout: Layout) -> list[Ro
         {"seed": seed, "pool": pool, "architecture": name} | row
         for seed in params.seeds
         for pool in POOLS
-        for name in teachers_needed(params.methods, pool, params.teachers.architectures)
+        for name in teachers_needed(params.methods, pool, params.teacher_names(pool))
         for row in figures_of(prepared, _only(read_logits(layout.teacher_predictions(seed, pool, name))))
     ]
+
+
+def _training_rows(params: Params, data: PreparedData, layout: Layout, students: Students) -> list[Row]:
+    """How long each network trained, whether its loss still falls, and which labels it repeats, teachers first."""
+    prepared = data.prepared(params)
+    train = prepared.rows("train")
+    labels = (prepared.given[train], prepared.published[train])
+    rows: list[Row] = []
+
+    def add(seed: int, network: str, pool: Pool | None, history: Path, logits: Logits, seen: np.ndarray | None) -> None:
+        found = _length(history) | agreement(prepared.task, logits["train"], *labels, seen)
+        key = {"seed": seed, "network": network, "pool": pool or ""}
+        rows.extend(key | {"metric": metric, "value": value} for metric, value in found.items())
+
+    for seed in params.seeds:
+        for pool in POOLS:
+            for name in teachers_needed(params.methods, pool, params.teacher_names(pool)):
+                seen = data.members(params)[name] if pool == "subset" else None
+                answers = _only(read_logits(layout.teacher_predictions(seed, pool, name)))
+                add(seed, name, pool, layout.teacher_history(seed, pool, name), answers, seen)
+        for name in ordered(params.methods):
+            method = METHODS[name]
+            history = layout.student_history(seed, method.pool, method.run)
+            add(seed, name, None, history, students[name, method.checkpoint][seed], None)
+    return rows
+
+
+def _length(history: Path) -> dict[str, float]:
+    rows = read_history(history)
+    of_train = rows.loc[rows["split"] == "train"].set_index("metric")["value"]
+    losses, steps = of_train.loc[["loss"]].tolist(), of_train.loc[["steps"]].tolist()
+    return {"steps": steps[-1], "loss": losses[-1], "fall": fall(losses)}
 
 
 def _only(answers: dict[Checkpoint, Logits]) -> Logits:

@@ -13,12 +13,12 @@ def run(params: Params, layout: Layout, seed: int, pool: Pool) -> None:
     """Let the teachers that some method needs answer, and link their answers into artifacts/."""
     workshop = open_workshop(params, layout)
     files: dict[str, tuple[Node, str]] = {}
-    for architecture in teachers_needed(params.methods, pool, params.teachers.architectures):
-        weights, target = layout.teacher_weights(seed, pool, architecture), layout.answers(seed, pool, architecture)
-        node = answers(workshop, params, seed, architecture, weights, sha256_file(weights))
+    for name in teachers_needed(params.methods, pool, params.teacher_names(pool)):
+        weights, target = layout.teacher_weights(seed, pool, name), layout.answers(seed, pool, name)
+        node = answers(workshop, params, seed, name, weights, sha256_file(weights))
         workshop.store.get([node])
         files[target.name], files[target.with_suffix(".json").name] = (node, ANSWERS), (node, ORIGIN)
         if workshop.store.leads:
             views = params.views.count
-            print(f"soft labels: {architecture} ({pool}), seed {seed}: {views} views and the clean one", flush=True)
+            print(f"soft labels: {name} ({pool}), seed {seed}: {views} views and the clean one", flush=True)
     link(workshop.store, files, layout.soft_labels(seed, pool))

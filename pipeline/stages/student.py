@@ -33,7 +33,7 @@ def _sources(workshop: Workshop, params: Params, layout: Layout, seed: int, meth
     pool, found = method.pool, []
     if pool is None:
         return []
-    for name in teachers_of(method, params.teachers.architectures):
+    for name in teachers_of(method, params.teacher_names(pool)):
         path = layout.teacher_weights(seed, pool, name)
         digest = sha256_file(path)
         if params.distillation.soft_labels == "stored":

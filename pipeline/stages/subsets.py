@@ -12,7 +12,7 @@ from pipeline.params.tree import Params
 def run(params: Params, layout: Layout) -> None:
     """Write subsets.csv: one row per training sample, one 0/1 column per teacher."""
     prepared = load_prepared(layout, params.task)
-    members = members_of(prepared, params.teachers.architectures, params.subsets)
+    members = members_of(prepared, params)
     train = prepared.rows("train")
     columns = {name: member.astype(int) for name, member in members.items()}
     with atomic(layout.subsets) as temporary:

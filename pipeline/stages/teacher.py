@@ -17,11 +17,11 @@ def run(params: Params, layout: Layout, seed: int, pool: Pool) -> None:
     """Train the teachers that some method needs, and link weights, histories and predictions into artifacts/."""
     workshop = open_workshop(params, layout)
     files: dict[str, tuple[Node, str]] = {}
-    for architecture in teachers_needed(params.methods, pool, params.teachers.architectures):
-        node = teacher(workshop, params, seed, pool, architecture)
-        child = tracking.teacher(params, layout, seed, pool, architecture)
+    for name in teachers_needed(params.methods, pool, params.teacher_names(pool)):
+        node = teacher(workshop, params, seed, pool, name)
+        child = tracking.teacher(params, layout, seed, pool, name)
         train_tracked(workshop.store, node, params, layout, child, HISTORY)
-        files[layout.teacher_weights(seed, pool, architecture).name] = (node, WEIGHTS)
-        files[layout.teacher_history(seed, pool, architecture).name] = (node, HISTORY)
-        files[layout.teacher_predictions(seed, pool, architecture).name] = (node, PREDICTIONS)
+        files[layout.teacher_weights(seed, pool, name).name] = (node, WEIGHTS)
+        files[layout.teacher_history(seed, pool, name).name] = (node, HISTORY)
+        files[layout.teacher_predictions(seed, pool, name).name] = (node, PREDICTIONS)
     link(workshop.store, files, layout.teachers(seed, pool))

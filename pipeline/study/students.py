@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.names import Architecture
 from pipeline.common.errors import SettingError
 from pipeline.common.layout import Checkpoint, Layout, Pool
 from pipeline.data.prepared import Prepared
@@ -102,9 +101,9 @@ class Students:
         pool, names = self._teachers(params, run)
         return [teacher(self._workshop, params, seed, pool, name) for name in names] if pool else []
 
-    def _teachers(self, params: Params, run: str) -> tuple[Pool | None, tuple[Architecture, ...]]:
+    def _teachers(self, params: Params, run: str) -> tuple[Pool | None, tuple[str, ...]]:
         method = METHODS[run]
-        return method.pool, teachers_of(method, params.teachers.architectures)
+        return method.pool, teachers_of(method, params.teacher_names(method.pool))
 
     def _student(self, params: Params, seed: int, run: str, answers: Sequence[Node]) -> Node:
         _, names = self._teachers(params, run)

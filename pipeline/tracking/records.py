@@ -12,6 +12,7 @@ from pipeline.common.files import sha256_file, sha256_json
 from pipeline.common.layout import Layout
 from pipeline.common.tables import read_csv
 from pipeline.distillation.methods import METHODS, SUBJECT
+from pipeline.evaluation.memorisation import TRAINING_COLUMNS
 from pipeline.evaluation.metrics import HEADLINES
 from pipeline.evaluation.predictions import TEACHER_COLUMNS
 from pipeline.tracking.runs import Child
@@ -64,6 +65,10 @@ class Evaluation:
         for row in _rows(layout.teacher_metrics, TEACHER_COLUMNS):
             key = _key("test", row["metric"], row["class"]) if row["split"] == "test" else None
             self._add(f"teacher/{row['pool']}/{row['architecture']}/seed{row['seed']}", key, row["value"])
+
+        for row in _rows(layout.training_metrics, TRAINING_COLUMNS):
+            name = f"teacher/{row['pool']}/{row['network']}" if row["pool"] else row["network"]
+            self._add(f"{name}/seed{row['seed']}", _key("training", row["metric"]), row["value"])
 
     def of(self, child: Child) -> dict[str, float]:
         """What was measured of one child; empty if nothing was."""

@@ -79,20 +79,20 @@ def children(params: Params, layout: Layout) -> list[Child]:
         teacher(params, layout, seed, pool, name)
         for seed in params.seeds
         for pool in POOLS
-        for name in teachers_needed(params.methods, pool, params.teachers.architectures)
+        for name in teachers_needed(params.methods, pool, params.teacher_names(pool))
     ]
     names = ordered([*params.methods, *runs_of(params.methods)])
     return teachers + [student(params, layout, seed, name) for seed in params.seeds for name in names]
 
 
-def teacher(params: Params, layout: Layout, seed: int, pool: Pool, architecture: str) -> Child:
+def teacher(params: Params, layout: Layout, seed: int, pool: Pool, name: str) -> Child:
     """The child of one teacher."""
     return Child(
         kind="teacher",
-        name=f"teacher/{pool}/{architecture}/seed{seed}",
-        title=_with_seed(params, f"teacher {pool} {architecture}", seed),
-        history=layout.teacher_history(seed, pool, architecture),
-        params={"method": "teacher", "seed": str(seed), "pool": pool, "architecture": architecture},
+        name=f"teacher/{pool}/{name}/seed{seed}",
+        title=_with_seed(params, f"teacher {pool} {name}", seed),
+        history=layout.teacher_history(seed, pool, name),
+        params={"method": "teacher", "seed": str(seed), "pool": pool, "architecture": name},
     )
 
 
@@ -110,7 +110,7 @@ def student(params: Params, layout: Layout, seed: int, name: str) -> Child:
             "seed": str(seed),
             "pool": method.pool or "none",
             "architecture": params.student.architecture,
-            "teachers": ", ".join(teachers_of(method, params.teachers.architectures)) or "none",
+            "teachers": ", ".join(teachers_of(method, params.teacher_names(method.pool))) or "none",
             "weighting": method.weighting if method.pool else "none",
             "unseen_only": str(method.unseen_only).lower(),
             "checkpoint": method.checkpoint,

@@ -196,7 +196,7 @@ class _Training:
         self.scheduler.step()
         seen = sum(map(len, order))
         means = {name: world.total(value).item() / seen for name, value in sums.items()}
-        return {"loss": means.pop("total")} | means
+        return {"loss": means.pop("total"), "steps": (self.epoch + 1) * len(order)} | means
 
     def _batches(self, order: Sequence[np.ndarray], passes: Sequence[int]) -> Generator[Batch, None, None]:
         """The epoch's batches, each in the view of its pass; the order goes to the device once."""

@@ -78,7 +78,7 @@ def test_declared_classes_give_the_order(folder, params_of):
         ("a.png,A,g,train\nc.png,B,g,train", {"label": []}, r"has 0 classes \[\]; at least 2 are needed"),
         ("a.png,A,g,train\nc.png,B,g,train", {"separator": ";"}, "separator is ';', but task is multiclass"),
         ("a.png,A,g,train\nc.png,B,g,train", {"classes": ["A", "A|B"]}, r"data\.table\.classes: .*'A\|B' contains"),
-        ("a.png,A,g,train\nc.png,B,g,train", {"classes": ["A", "B", "A"]}, "'A' is blank or duplicated"),
+        ("a.png,A,g,train\nc.png,B,g,train", {"classes": ["A", "B", "A"]}, "'A' is duplicated"),
         ("", {}, "the table has no rows"),
         ("a.png,A,g,train,\nc.png,B,g,train,", {}, "more cells than the first line has columns"),
     ],

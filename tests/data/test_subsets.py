@@ -5,12 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.data.subsets import membership
+from pipeline.data.prepared import Prepared
+from pipeline.data.subsets import members_of, membership
 from pipeline.params.tree import SubsetParams
 
 
 def params(scheme: str, overlap: float, equal_size: bool = False) -> SubsetParams:
-    return SubsetParams(scheme=scheme, overlap=overlap, equal_size=equal_size, seed=0)
+    return SubsetParams(scheme=scheme, overlap=overlap, equal_size=equal_size, partitions=1, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -85,3 +86,24 @@ def test_the_equal_size_control_keeps_a_random_share_of_each_own_subset():
     cut = membership(targets, np.arange(1000), 8, 5, params("cyclic", 0.4, equal_size=True))
     assert cut.sum(axis=0).tolist() == [200] * 5
     assert not (cut & ~whole).any()
+
+
+def test_partitions_are_independent_divisions_with_a_teacher_of_every_architecture_each(make_params):
+    N = 1000
+    labels, nothing = np.arange(N) % 8, np.zeros(0)
+    prepared = Prepared(
+        task="multiclass", classes=tuple("abcdefgh"), images=nothing, sample_ids=nothing, published=labels,
+        groups=np.arange(N).astype(str), split=np.full(N, "train"), given=labels,
+    )  # fmt: skip
+    one = make_params(teachers={"architectures": ["resnet18", "resnet34"]}, subsets={"overlap": 0.0})
+    three = make_params(teachers={"architectures": ["resnet18", "resnet34"]}, subsets={"overlap": 0.0, "partitions": 3})
+    alone, found = members_of(prepared, one), members_of(prepared, three)
+    assert list(alone) == ["resnet18", "resnet34"]
+    assert list(found) == [
+        "resnet18", "resnet34", "resnet18-p2", "resnet34-p2", "resnet18-p3", "resnet34-p3",
+    ]  # fmt: skip
+    assert all((found[name] == member).all() for name, member in alone.items())
+    for first, second in (("resnet18", "resnet34"), ("resnet18-p2", "resnet34-p2"), ("resnet18-p3", "resnet34-p3")):
+        assert (found[first] ^ found[second]).all()
+    for other in ("resnet18-p2", "resnet18-p3"):
+        assert (found["resnet18"] & found[other]).sum() == pytest.approx(250, abs=50)

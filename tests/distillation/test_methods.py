@@ -7,6 +7,7 @@ from pipeline.distillation.methods import (
     METHODS,
     PLAIN,
     SUBJECT,
+    architecture_of,
     checkpoints_of,
     families,
     ordered,
@@ -18,7 +19,7 @@ from pipeline.distillation.methods import (
 
 ALL = [
     "baseline_1", "baseline_2", "baseline_3", "stochastic_full", "baseline_3_same", "baseline_4", "baseline_5",
-    "roskd_unseen", "roskd", "early_stopped", "label_smoothing", "gce", "sce", "elr",
+    "roskd_unseen", "roskd", "roskd_cross", "early_stopped", "label_smoothing", "gce", "sce", "elr",
 ]  # fmt: skip
 FIVE = ("resnet18", "resnet34", "resnet50", "mobilenet_v2", "densenet121")
 THREE = ("resnet34", "resnet18", "mobilenet_v2")
@@ -39,6 +40,7 @@ def test_the_table_says_how_each_method_differs():
         "baseline_5": ("subset", "stochastic", False, False, "baseline_5", "last"),
         "roskd_unseen": ("subset", "stochastic", False, True, "roskd_unseen", "last"),
         "roskd": ("subset", "stochastic", False, False, "baseline_5", "smoothed"),
+        "roskd_cross": ("subset", "uniform", False, True, "roskd_cross", "smoothed"),
         "early_stopped": (None, "uniform", False, False, "baseline_1", "selected"),
         **{name: (None, "uniform", False, False, name, "last") for name in ("label_smoothing", "gce", "sce", "elr")},
     }
@@ -59,6 +61,16 @@ def test_a_method_that_is_another_runs_result_learns_from_the_same_teachers():
         assert run.run == method.run
         for property_ in ("pool", "weighting", "single", "unseen_only", "rival"):
             assert getattr(run, property_) == getattr(method, property_)
+
+
+def test_a_teacher_is_named_by_architecture_and_from_the_second_on_by_partition(make_params):
+    params = make_params(teachers={"architectures": ["mobilenet_v2", "densenet121"]}, subsets={"partitions": 2})
+    names = ("mobilenet_v2", "densenet121", "mobilenet_v2-p2", "densenet121-p2")
+    assert params.teacher_names("subset") == names
+    assert params.teacher_names("full") == names[:2]
+    assert params.teacher_names(None) == ()
+    assert [architecture_of(name) for name in names] == ["mobilenet_v2", "densenet121"] * 2
+    assert teachers_of(METHODS["roskd"], names) == names
 
 
 def test_methods_are_ordered_as_in_the_tables():

@@ -95,6 +95,7 @@ def test_images_depend_on_the_parameters_of_their_own_source(make_params):
         ("study.space", {"distillation.tau": {"lo": 1}}, "did you mean low?"),
         ("study.grids", {"mine": {"methods": [], "vary": [{}]}}, "study.grids.mine.methods"),
         ("subsets.overlap", 1.2, "overlap ratio p in [0, 1]"),
+        ("subsets.partitions", 0, "how often the data is divided anew, at least 1"),
         ("subsets.scheme", "ring", "'cyclic', 'core' or 'within'"),
         ("noise.rate", 1.0, "less than 1"),
         ("noise.rate", -0.1, "noise.rate is -0.1"),

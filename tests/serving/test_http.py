@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -205,15 +206,21 @@ def _require_memory_back(process: subprocess.Popen[bytes], port: int) -> None:
 
 
 def _require_end_in_mid_request(process: subprocess.Popen[bytes], port: int) -> None:
-    """One request has been sent by half when the server is stopped: it does not wait for the rest for long."""
+    """One request is computed and one has been sent by half when the server is stopped: the first is answered."""
+    answers: list[int] = []
+    large = records(text(encoded(Image.new("RGB", (6000, 6000), "red"))))
+    under_way = threading.Thread(target=lambda: answers.append(ask(port, large)[0]))
     with socket.create_connection(("127.0.0.1", port)) as half:
         half.sendall(
             b"POST /invocations HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{"
         )
+        under_way.start()
         time.sleep(0.5)
         began = time.monotonic()
         process.terminate()
         process.wait(timeout=60)
+    under_way.join()
+    assert answers == [200]
     assert time.monotonic() - began < server.STOPS_WITHIN + 5
     with pytest.raises(ConnectionRefusedError):
         ask(port, GOOD)

@@ -13,6 +13,7 @@ from pipeline.common.layout import CHECKPOINTS, Checkpoint, Layout, Pool
 from pipeline.data.prepared import load_prepared
 from pipeline.evaluation.bootstrap import METRICS
 from pipeline.evaluation.comparisons import COMPARISON_COLUMNS, holm
+from pipeline.evaluation.memorisation import TRAINING_COLUMNS, agreement
 from pipeline.evaluation.metrics import evaluate as figures
 from pipeline.evaluation.predictions import TEACHER_COLUMNS, Logits, write_logits
 from pipeline.params.tree import Params
@@ -20,7 +21,7 @@ from pipeline.stages import evaluate
 from pipeline.training.history import History
 from tests.data.made_files import write_prepared, write_split
 
-N = 120
+N, TRAIN = 120, 20
 RUNS: dict[str, Pool | None] = {
     "baseline_1": None, "baseline_2": "full", "baseline_3": "full", "baseline_3_same": "subset",
     "baseline_4": "subset", "baseline_5": "subset", "roskd_unseen": "subset",
@@ -35,16 +36,19 @@ def layout(tmp_path) -> Layout:
     layout = Layout(tmp_path / "artifacts")
     labels = np.array(["A", "B"])[np.random.default_rng(0).integers(2, size=N)]
     write_prepared(layout, ("A", "B"), labels.tolist(), groups=[f"g{i // 2}" for i in range(N)])
-    write_split(layout, np.repeat(["val", "test"], N // 2))
-    given = np.where(np.arange(N) % 7 == 0, "A", labels)
+    write_split(layout, np.repeat(["train", "val", "test"], [TRAIN, N // 2 - TRAIN, N // 2]))
+    given = np.where(np.arange(N) % 3 == 0, "A", labels)
     pd.DataFrame({"sample_id": [f"s{i}" for i in range(N)], "given": given}).to_csv(layout.labels, index=False)
+    ids = [f"s{i}" for i in range(TRAIN)]
+    members = {"sample_id": ids, "resnet18": [1, 0] * (TRAIN // 2), "densenet121": [0, 1] * (TRAIN // 2)}
+    pd.DataFrame(members).to_csv(layout.subsets, index=False)
     return layout
 
 
 def answered(layout: Layout, rng: np.random.Generator, strength: float) -> Logits:
     published = load_prepared(layout, "multiclass").published
     logits = (rng.normal(size=(N, 2)) + strength * np.eye(2)[published]).astype(np.float32)
-    return {"val": logits[: N // 2], "test": logits[N // 2 :]}
+    return {"train": logits[:TRAIN], "val": logits[TRAIN : N // 2], "test": logits[N // 2 :]}
 
 
 def train(layout: Layout, seeds: Sequence[int], runs: Sequence[str], teachers: Mapping[Pool, Sequence[str]]) -> dict:
@@ -59,13 +63,17 @@ def train(layout: Layout, seeds: Sequence[int], runs: Sequence[str], teachers: M
             write_logits(layout.student_predictions(seed, RUNS[run], run), answers)
             history = History()
             for epoch in (1, 2):
-                history.add(epoch, "train", {"loss": 1.0})
+                history.add(epoch, "train", {"loss": 1.0 / epoch, "steps": 5.0 * epoch})
                 history.add(epoch, "val", {"f1_macro": 0.1 * epoch + 0.01 * seed, "loss": 1.0})
             history.write(layout.student_history(seed, RUNS[run], run))
             found[seed, run] = answers
         for pool, names in teachers.items():
             for name in names:
-                write_logits(layout.teacher_predictions(seed, pool, name), {"last": answered(layout, rng, 1.0)})
+                found[seed, pool, name] = {"last": answered(layout, rng, 1.0)}
+                write_logits(layout.teacher_predictions(seed, pool, name), found[seed, pool, name])
+                history = History()
+                history.add(1, "train", {"loss": 2.0, "steps": 3.0})
+                history.write(layout.teacher_history(seed, pool, name))
     return found
 
 
@@ -127,6 +135,32 @@ def test_every_network_is_measured_on_both_splits_and_its_predictions_are_kept(l
         (seed, pool, name) for seed in (0, 1) for pool in BOTH for name in BOTH[pool]
     }
     assert set(teachers["split"]) == {"val", "test"}
+
+
+def test_how_long_each_network_trained_and_which_labels_it_repeats(layout, params):
+    answers = train(layout, [0, 1], list(RUNS), BOTH)
+    evaluate.run(params.model_copy(update={"seeds": (0, 1)}), layout)
+    table = pd.read_csv(layout.training_metrics, keep_default_na=False)
+    assert tuple(table) == TRAINING_COLUMNS
+    found = {
+        key: dict(zip(rows["metric"], rows["value"].astype(float), strict=True))
+        for key, rows in table.groupby(["seed", "pool", "network"])
+    }
+    assert set(found) == {
+        *((seed, "", name) for seed in (0, 1) for name in (*RUNS, "roskd")),
+        *((seed, pool, name) for seed in (0, 1) for pool in BOTH for name in BOTH[pool]),
+    }
+    prepared = load_prepared(layout, "multiclass")
+    labels = (prepared.given[:TRAIN], prepared.published[:TRAIN])
+    student = found[1, "", "roskd"]
+    assert [student.pop(name) for name in ("steps", "loss", "fall")] == [10.0, 0.5, 0.5]
+    assert student == pytest.approx(agreement("multiclass", answers[1, "baseline_5"]["smoothed"]["train"], *labels))
+    teacher = found[0, "subset", "densenet121"]
+    assert [teacher.pop(name) for name in ("steps", "loss", "fall")] == [3.0, 2.0, 0.0]
+    logits, seen = answers[0, "subset", "densenet121"]["last"]["train"], np.arange(TRAIN) % 2 == 1
+    assert teacher == pytest.approx(agreement("multiclass", logits, *labels, seen))
+    assert {"changed_seen", "changed_unseen"} <= set(teacher)
+    assert "changed_seen" not in found[0, "full", "densenet121"]
 
 
 def test_what_dvc_shows_are_the_reported_checkpoints_and_the_mean_validation_curves(layout, params):

@@ -75,7 +75,12 @@ def test_it_makes_every_run_from_the_files(client, layout, params):
     }
     assert curve(client, made["baseline_2/seed0"], "val/f1_macro") == [(1, 0.25), (2, 0.375)]
     teacher = made["teacher/subset/resnet18/seed0"].data
-    assert teacher.metrics == {"train/loss": 1.5, "val/f1_macro": 0.375, "test/f1_macro": 0.4}
+    assert teacher.metrics == {
+        "train/loss": 1.5,
+        "val/f1_macro": 0.375,
+        "test/f1_macro": 0.4,
+        "training/changed_unseen": 0.25,
+    }
     assert (teacher.params["pool"], teacher.params["architecture"]) == ("subset", "resnet18")
 
 
@@ -123,7 +128,10 @@ def test_the_parent_sums_up_and_holds_the_files(client, layout, params):
         "report/table.txt",
         "report/figures",
     }
-    for folder, names in {"metrics": ["students.csv", "summary.json", "teachers.csv"], "splits": SPLIT_FILES}.items():
+    for folder, names in {
+        "metrics": ["students.csv", "summary.json", "teachers.csv", "training.csv"],
+        "splits": SPLIT_FILES,
+    }.items():
         found = {file.path for file in client.list_artifacts(parent.info.run_id, folder)}
         assert found == {f"{folder}/{name}" for name in names}, "no hidden file"
 
@@ -178,6 +186,7 @@ def test_a_metric_that_is_gone_makes_its_run_again(client, finished, layout, par
         "train/loss": 1.5,
         "val/f1_macro": 0.375,
         "test/f1_macro": 0.5,
+        "training/changed": 0.125,
     }
 
 
