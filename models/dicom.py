@@ -4,11 +4,14 @@ import io
 from typing import Any
 
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 from pydicom import Dataset, dcmread
+from pydicom.encaps import generate_frames
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut, apply_voi
 from pydicom.pixels.utils import pixel_array
 
+from models.jpeg import require_few_scans
 from models.pixels import STRIP, ImageError, Pixels, require_size
 
 DEFLATED_DICOM = b"1.2.840.10008.1.2.1.99"
@@ -31,6 +34,8 @@ def decode(content: bytes) -> Pixels:
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax.is_compressed and not get_decoder(syntax).is_available:
         raise ImageError(f"is compressed as {syntax.name}, for which no decoder is installed; save it uncompressed")
+    if syntax.is_compressed:
+        _require_small_frame(next(generate_frames(dataset.PixelData, number_of_frames=1)))
     stored = pixel_array(dataset)
     match str(dataset.PhotometricInterpretation):
         case "MONOCHROME1":
@@ -44,6 +49,18 @@ def decode(content: bytes) -> Pixels:
             return _high_byte(stored, int(dataset.BitsStored))
         case other:
             raise ImageError(f"has the photometric interpretation {other}, which cannot be read")
+
+
+def _require_small_frame(frame: bytes) -> None:
+    """Raise ImageError for a compressed frame that is larger than Rows and Columns say, or takes long to decode."""
+    try:
+        with Image.open(io.BytesIO(frame)) as picture:
+            width, height, kind = *picture.size, picture.format
+    except UnidentifiedImageError:
+        return  # run-length encoding, which is decoded to the stated size
+    require_size(width, height)
+    if kind == "JPEG":
+        require_few_scans(frame, width * height)
 
 
 def _high_byte(array: np.ndarray, bits: int) -> Pixels:

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image, MpoImagePlugin, TiffImagePlugin, UnidentifiedImageError  # noqa: F401
 
+from models.jpeg import require_few_scans
 from models.pixels import MAX_PIXELS, STRIP, ImageError, Pixels, Size, require_size
 
 # Otherwise Pillow imports its decoders when the first image is opened, and all forty of them if that is a TIFF: 30 ms
@@ -23,10 +24,6 @@ Image.preinit()
 
 Resize = Literal["crop", "pad", "squash"]
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP")
-START_OF_SCAN, MAX_SCANS = b"\xff\xda", 100
-"""The marker before each scan of a JPEG; progressive files of cameras have about ten."""
-MAX_SCANNED = 10 * MAX_PIXELS
-"""Each scan of a progressive JPEG goes over all pixels, whatever size it is decoded at."""
 TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -155,7 +152,7 @@ def _read_picture(content: bytes, at_least: int | None) -> tuple[Image.Image, Si
     if picture.format in ("TIFF", "PNG") and _has_second_page(picture):
         raise ImageError("holds several pages; save the one that is meant")
     if picture.format in ("JPEG", "MPO"):
-        _require_few_scans(content.count(START_OF_SCAN), width * height)
+        require_few_scans(content, width * height)
     if at_least is not None and min(width, height) >= 2 * at_least and picture.format in ("JPEG", "MPO"):
         picture.draft(None, (at_least, at_least))  # type: ignore[arg-type]
     picture.load()
@@ -163,15 +160,6 @@ def _read_picture(content: bytes, at_least: int | None) -> tuple[Image.Image, Si
     operation = TRANSPOSE.get(orientation)
     upright = picture if operation is None else picture.transpose(operation)
     return _eight_bits(upright), (width, height) if orientation in LYING else (height, width)
-
-
-def _require_few_scans(scans: int, pixels: int) -> None:
-    allowed = min(MAX_SCANS, MAX_SCANNED // pixels)
-    if scans > allowed:
-        raise ImageError(
-            f"has {scans} scans of {pixels:,} pixels, which take long to decode; at most {allowed} are allowed, save "
-            "it as a plain JPEG"
-        )
 
 
 def _has_second_page(picture: Image.Image) -> bool:

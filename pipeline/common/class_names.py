@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from pipeline.common.errors import UserError
@@ -12,24 +13,24 @@ LONGEST = 150
 
 
 def require_class_names(classes: Sequence[str], where: str, *, listed: bool) -> None:
-    """Raise UserError for names that do not work, or that `where`, a parameter or a column, hardly means.
+    """Raise UserError for names that do not work, or are probably a mistake in `where`, a parameter or a column.
 
     `listed`: the names are a list in params.yaml. Otherwise they were found in the cells of a table, and two that look
-    the same are rather one class spelt in two ways.
+    the same are probably one class with two spellings.
     """
     if len(classes) < 2:
         hint = " (for one finding: task multiclass and its 0/1 column as the label)" if classes else ""
         raise UserError(f"{where}: has {len(classes)} classes {list(classes)}; at least 2 are needed{hint}")
-    for name in classes:
+    for name, times in Counter(classes).items():
         _require_name(name, where)
-        if classes.count(name) > 1:
+        if times > 1:
             raise UserError(f"{where}: {name!r} is duplicated; each class needs a unique name")
     if not listed:
         _require_distinct(classes, where)
     for first, second in _pairs(classes, in_metric):
         raise UserError(
             f"{where}: the classes {first!r} and {second!r} have the same name in MLflow, {in_metric(first)!r}: it "
-            "allows letters, digits, spaces and - . _ alone; rename one"
+            "allows only letters, digits, spaces and - . _; rename one"
         )
 
 
@@ -55,7 +56,7 @@ def _require_name(name: str, where: str) -> None:
 def _require_distinct(classes: Sequence[str], where: str) -> None:
     for first, second in _pairs(classes, _looks):
         raise UserError(
-            f"{where}: {first!r} and {second!r} differ in case, Unicode form or invisible characters alone; correct "
+            f"{where}: {first!r} and {second!r} differ only in case, Unicode form or invisible characters; correct "
             "one, or list both in data.table.classes if they are two classes"
         )
 

@@ -6,16 +6,13 @@ V's run, since averaging never feeds back into SGD (Eq. 2).
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
-from models.names import Architecture
 from pipeline.common.layout import CHECKPOINTS, Checkpoint, Pool
 
 Weighting = Literal["uniform", "stochastic", "reinforced"]
 Rival = Literal["label_smoothing", "gce", "sce", "elr"]
 """What other authors do against wrong labels, without teachers."""
-PARTITION = "-p"
-"""Stands between a teacher's architecture and the number of its partition."""
 
 
 @dataclass(frozen=True)
@@ -140,11 +137,6 @@ def families(names: Iterable[str]) -> list[list[tuple[str, str]]]:
 def served(names: Sequence[str]) -> str:
     """Return the method whose student is exported and registered: SUBJECT, or the last one where that is left out."""
     return SUBJECT if SUBJECT in names else names[-1]
-
-
-def architecture_of(teacher: str) -> Architecture:
-    """Return the network of a teacher, by its name."""
-    return cast("Architecture", teacher.partition(PARTITION)[0])
 
 
 def teachers_of(method: Method, teachers: tuple[str, ...]) -> tuple[str, ...]:

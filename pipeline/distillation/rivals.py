@@ -33,27 +33,27 @@ class Robust(Memoryless):
 class EarlyLearning(Memoryless):
     """ELR: cross-entropy plus a pull towards the running mean of each sample's earlier answers (Liu et al. 2020).
 
-    The memory, float32 (N, C), starts at 0 and takes in every answer before the loss is formed. `total` sums a tensor
-    over all processes, which exchange what they have remembered at the end of each epoch.
+    The memory, float32 (N, 1, C), for multilabel (N, C, 2), starts at 0 and takes in every answer before the loss is
+    formed. `total` sums a tensor over all processes, which exchange what they have remembered at the end of an epoch.
     """
 
     def __init__(self, task: Task, shape: tuple[int, int], params: RivalParams, device: torch.device, total: Total):
         self._task: Task = task
         self._beta, self._weight, self._total = params.elr_beta, params.elr_lambda, total
-        self._memory = torch.zeros(shape, device=device)
-        self._seen = torch.zeros((shape[0], 1), device=device)
+        N, C = shape
+        self._memory = torch.zeros((N, 1, C) if task == "multiclass" else (N, C, 2), device=device)
+        self._seen = torch.zeros((N, 1, 1), device=device)
 
     def loss(self, batch: Batch, features: Tensor, logits: Tensor) -> dict[str, Tensor]:
         """Cross-entropy and the pull, whose weight is lambda."""
         probabilities = robust_losses.bounded_probabilities(logits, self._task)
         answers = probabilities.detach()
-        if self._task == "multiclass":
-            answers = answers / answers.sum(dim=1, keepdim=True)
+        answers = answers / answers.sum(dim=2, keepdim=True)
         memory = self._beta * self._memory[batch.index] + (1 - self._beta) * answers
         self._memory[batch.index] = memory
         self._seen[batch.index] = 1
         supervised = supervised_loss(logits, batch.targets, self._task).mean()
-        pull = robust_losses.early_learning_term(probabilities, memory, self._task).mean()
+        pull = robust_losses.early_learning_term(probabilities, memory).mean()
         return {"total": supervised + self._weight * pull, "supervised": supervised, "early_learning": pull}
 
     def end_epoch(self) -> None:

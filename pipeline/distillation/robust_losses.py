@@ -42,17 +42,21 @@ def symmetric_cross_entropy(logits: Tensor, targets: Tensor, task: Task, *, alph
 
 
 def bounded_probabilities(logits: Tensor, task: Task) -> Tensor:
-    """Return the probabilities that ELR works with, (B, C), in [LEAST, 1 - LEAST]."""
-    probabilities = logits.sigmoid() if task == "multilabel" else logits.softmax(dim=1)
-    return probabilities.clamp(LEAST, 1 - LEAST)
+    """Return the probabilities that ELR works with, in [LEAST, 1 - LEAST].
 
-
-def early_learning_term(probabilities: Tensor, memory: Tensor, task: Task) -> Tensor:
-    """log(1 - <p, t>), which pulls the answer p towards the memory t of earlier ones (Liu et al. 2020, Eq. 6)."""
+    (B, 1, C) for multiclass; (B, C, 2) for multilabel, of the presence and the absence of each finding.
+    """
     if task == "multilabel":
-        agreement = memory * probabilities + (1 - memory) * (1 - probabilities)
-        return torch.log1p(-agreement).mean(dim=1)
-    return torch.log1p(-(memory * probabilities).sum(dim=1))
+        return torch.stack([logits.sigmoid(), (-logits).sigmoid()], dim=2).clamp(LEAST, 1 - LEAST)
+    return logits.softmax(dim=1).clamp(LEAST, 1 - LEAST)[:, None]
+
+
+def early_learning_term(probabilities: Tensor, memory: Tensor) -> Tensor:
+    """log(1 - <p, t>), which pulls the answer p towards the memory t of earlier ones (Liu et al. 2020, Eq. 6).
+
+    Both are as `bounded_probabilities` has them; a memory of 0 pulls nowhere. Mean over findings, (B,).
+    """
+    return torch.log1p(-(memory * probabilities).sum(dim=2)).mean(dim=1)
 
 
 def _log_given(logits: Tensor, targets: Tensor, task: Task) -> Tensor:

@@ -5,9 +5,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, Strict, model_validator
 
-from models.names import Architecture, Stem, Task
+from models.names import PARTITION, Architecture, Stem, Task
 from pipeline.common.layout import Pool
-from pipeline.distillation.methods import METHODS, PARTITION
+from pipeline.distillation.methods import METHODS
 from pipeline.params.base import Fraction, Names, Section, Seed
 from pipeline.params.data import DataParams
 from pipeline.params.study import StudyParams

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from models.classifier import load_weights
 from models.inference import predict
+from models.names import architecture_of
 from models.networks import build
 from pipeline.common.files import sha256_file, write_json
 from pipeline.common.layout import Pool
 from pipeline.data.prepared import Prepared
-from pipeline.distillation.methods import architecture_of
 from pipeline.distillation.soft_labels import CONTENT, Origin, origin_of, write_soft_labels
 from pipeline.params.tree import Params
 from pipeline.recipes.code import fingerprint
@@ -98,7 +98,8 @@ def _obtain(workshop: Workshop, params: Params, seed: int, pool: Pool, name: str
     if not store.begin(node):
         return None
     if trained_here:
-        store.drop(taught, WEIGHTS)
+        for file in WEIGHTS.values():
+            store.drop(taught, file)
         print(f"  {taught.title}: trained, and has answered all views", flush=True)
     return node
 
@@ -111,6 +112,6 @@ def _known(workshop: Workshop, params: Params, seed: int, name: str, taught: Nod
 
 
 def _of(workshop: Workshop, params: Params, seed: int, name: str, taught: Node) -> Node:
-    store = workshop.store
-    weights, digest = store.path(taught) / WEIGHTS, store.digest(taught, WEIGHTS)
+    store, file = workshop.store, WEIGHTS[params.teachers.checkpoint]
+    weights, digest = store.path(taught) / file, store.digest(taught, file)
     return answers(workshop, params, seed, name, weights, digest)

@@ -1,5 +1,6 @@
 """Everything that the trainings of one seed have in common: data, device, processes, schedule."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from pipeline.data.views import Views
 from pipeline.distillation.losses import Balance, balance_for
 from pipeline.distillation.objective import Objective
 from pipeline.evaluation.metrics import epoch_metrics, primary_metric
-from pipeline.evaluation.predictions import EVALUATED, Logits, write_logits
+from pipeline.evaluation.predictions import EVALUATED, Logits
 from pipeline.params.tree import Params, StudentParams, TeacherParams
 from pipeline.recipes.store import OnEpoch
 from pipeline.training.device import autocast_dtype, pick_device
@@ -115,17 +116,25 @@ class Bench:
         samples, batch_size = len(self.prepared.rows("train")), self.params.training.batch_size
         return len(epoch_batches(samples, batch_size, self.seed, 0, self.world.size))
 
-    def write_predictions(self, model: Classifier, checkpoints: dict[Checkpoint, Weights], path: Path) -> None:
-        """Write what each of a network's checkpoints answers on validation, test and the training split."""
+    def predictions(self, model: Classifier, checkpoints: Mapping[Checkpoint, Weights]) -> dict[Checkpoint, Logits]:
+        """Return what each of a network's checkpoints answers on the training split, validation and test.
+
+        Each of several processes computes a share, and all have the answers.
+        """
         rows = {split: self.prepared.rows(split) for split in ("train", *EVALUATED)}
-        everything = np.concatenate(list(rows.values()))
-        images = open_images(self.prepared.images, everything, self.device, self.params.machine.data_on_device)
+        test = open_images(self.prepared.images, rows["test"], self.device, self.params.machine.data_on_device)
+        images = dict.fromkeys(rows, self.images) | {"test": test}
         found: dict[Checkpoint, Logits] = {}
         for checkpoint, weights in checkpoints.items():
             model.load_state_dict(weights)
             model.to(self.device)
-            found[checkpoint] = {split: predict(model, images, rows[split], self.device) for split in rows}
-        write_logits(path, found)
+            found[checkpoint] = {
+                split: self.world.answer(
+                    rows[split], lambda own, split=split: predict(model, images[split], own, self.device)
+                )
+                for split in rows
+            }
+        return found
 
 
 def open_bench(params: Params, seed: int, prepared: Prepared) -> Bench:

@@ -9,8 +9,10 @@ import numpy as np
 import torch
 
 from models.classifier import Classifier, load_weights, save_weights
+from models.names import architecture_of
 from models.networks import build
-from pipeline.distillation.methods import METHODS, Method, architecture_of, teachers_of
+from pipeline.common.layout import Checkpoint
+from pipeline.distillation.methods import METHODS, Method, teachers_of
 from pipeline.distillation.objective import (
     Distillation,
     DistillationTerms,
@@ -24,12 +26,13 @@ from pipeline.distillation.reinforced import SelectionPolicy
 from pipeline.distillation.rivals import rival_objective
 from pipeline.distillation.soft_labels import SoftLabels
 from pipeline.distillation.weighting import StochasticWeights
+from pipeline.evaluation.predictions import write_logits
 from pipeline.params.tree import Params, RivalParams
 from pipeline.recipes.bench import Bench
 from pipeline.recipes.code import fingerprint
 from pipeline.recipes.store import Node, OnEpoch
 from pipeline.recipes.workshop import Workshop, digest_of
-from pipeline.training.loop import TrainingSet
+from pipeline.training.loop import TrainingSet, Weights
 
 CHECKPOINT_FILES = ("last.safetensors", "selected.safetensors", "smoothed.safetensors")
 HISTORY, PREDICTIONS = "history.csv", "predictions.npz"
@@ -75,13 +78,16 @@ def student(
         objective = _objective(bench, method, model, data, _teachers(bench, sources), members)
         resume = folder / "resume.pt"
         fitted = bench.train(model, data, objective, resume=resume, on_epoch=on_epoch, warmup=params.smoothing.warmup)
+        assert fitted.smoothed is not None
+        trained: dict[Checkpoint, Weights] = {
+            "last": fitted.last, "selected": fitted.selected, "smoothed": fitted.smoothed,
+        }  # fmt: skip
+        answers = bench.predictions(model, trained)
         if bench.world.leads:
-            assert fitted.smoothed is not None
-            trained = {"last": fitted.last, "selected": fitted.selected, "smoothed": fitted.smoothed}
             if weights:
                 for file, values in zip(CHECKPOINT_FILES, trained.values(), strict=True):
                     save_weights(values, folder / file)
-            bench.write_predictions(model, trained, folder / PREDICTIONS)  # type: ignore[arg-type]
+            write_logits(folder / PREDICTIONS, answers)
             fitted.history.write(folder / HISTORY)
             resume.unlink(missing_ok=True)
 

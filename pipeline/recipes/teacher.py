@@ -5,15 +5,19 @@ from pathlib import Path
 import numpy as np
 
 from models.classifier import save_weights
-from pipeline.common.layout import Pool
-from pipeline.distillation.methods import architecture_of
+from models.names import architecture_of
+from pipeline.common.layout import Checkpoint, Pool
 from pipeline.distillation.objective import Supervised
+from pipeline.evaluation.predictions import write_logits
 from pipeline.params.tree import Params
 from pipeline.recipes.code import fingerprint
 from pipeline.recipes.store import Node, OnEpoch
 from pipeline.recipes.workshop import Workshop, digest_of
+from pipeline.training.loop import Weights
 
-WEIGHTS, HISTORY, PREDICTIONS = "weights.safetensors", "history.csv", "predictions.npz"
+WEIGHTS = {"last": "last.safetensors", "selected": "selected.safetensors"}
+"""The file of each checkpoint; one training leaves both."""
+HISTORY, PREDICTIONS = "history.csv", "predictions.npz"
 
 
 def teacher(workshop: Workshop, params: Params, seed: int, pool: Pool, name: str) -> Node:
@@ -27,7 +31,7 @@ def teacher(workshop: Workshop, params: Params, seed: int, pool: Pool, name: str
         "labels": digest_of(rows[member], prepared.given[rows[member]]),
         "name": name,
         "length": None if member.all() else params.training.length,
-        "network": params.teachers.model_dump(mode="json", exclude={"architectures"}),
+        "network": params.teachers.model_dump(mode="json", exclude={"architectures", "checkpoint"}),
     }
 
     def make(folder: Path, on_epoch: OnEpoch) -> None:
@@ -37,13 +41,14 @@ def teacher(workshop: Workshop, params: Params, seed: int, pool: Pool, name: str
         objective = Supervised(params.task, bench.balance(data))
         resume = folder / "resume.pt"
         fitted = bench.train(model, data, objective, resume=resume, on_epoch=on_epoch)
+        trained: dict[Checkpoint, Weights] = {"last": fitted.last, "selected": fitted.selected}
+        answers = bench.predictions(model, trained)
         if bench.world.leads:
-            checkpoint = params.teachers.checkpoint
-            chosen = fitted.last if checkpoint == "last" else fitted.selected
-            save_weights(chosen, folder / WEIGHTS)
-            bench.write_predictions(model, {checkpoint: chosen}, folder / PREDICTIONS)
+            for checkpoint, values in trained.items():
+                save_weights(values, folder / WEIGHTS[checkpoint])
+            write_logits(folder / PREDICTIONS, answers)
             fitted.history.write(folder / HISTORY)
             resume.unlink(missing_ok=True)
 
     title = f"teacher {name} ({pool}), seed {seed}"
-    return Node("teachers", title, decides, (WEIGHTS, HISTORY, PREDICTIONS), make)
+    return Node("teachers", title, decides, (*WEIGHTS.values(), HISTORY, PREDICTIONS), make)

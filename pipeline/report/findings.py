@@ -135,6 +135,19 @@ def seeds_sentence(results: Results) -> str:
     return f"Mean ± standard deviation over {len(results.seeds)} seeds, {training}."
 
 
+def weights_sentence(results: Results) -> str:
+    """Return which weights the methods are measured with."""
+    others: dict[str, list[str]] = {}
+    for name in results.methods:
+        if METHODS[name].checkpoint != "last":
+            others.setdefault(METHODS[name].checkpoint, []).append(METHODS[name].title)
+    words = {"smoothed": "with smoothed weights", "selected": "at the best validation epoch"}
+    return (
+        ", ".join(["Students after the last epoch", *(f"{' and '.join(t)} {words[c]}" for c, t in others.items())])
+        + "."
+    )
+
+
 def classes_sentence(results: Results, most: int) -> str:
     """Which classes a figure shows, where it does not show all."""
     every = len(results.classes)

@@ -197,9 +197,12 @@ def teacher_curves(results: Results) -> Figure | None:
     figure = style.new_figure(3.8)
     panels = np.atleast_1d(figure.subplots(1, len(pools), sharey=True))
     for panel, pool in zip(panels, pools, strict=True):
+        networks = results.params.teachers.architectures
         for k, name in enumerate(results.params.teacher_names(pool)):
             rows = curves.loc[(curves["pool"] == pool) & (curves["architecture"] == name)]
-            _curve(panel, rows, style.TEACHER_COLOURS[k % len(style.TEACHER_COLOURS)], name)
+            partition, network = divmod(k, len(networks))
+            colour = style.TEACHER_COLOURS[network % len(style.TEACHER_COLOURS)]
+            _curve(panel, rows, colour, name, style.PARTITION_LINES[partition % len(style.PARTITION_LINES)])
         _epoch_axis(panel, metric)
         panel.set_title({"subset": "On their overlapping subsets", "full": "On all training data"}[pool])
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)

@@ -32,6 +32,9 @@ METHOD_LINES = {"baseline_3_same": "--", "roskd_unseen": "--", "roskd_cross": "-
 TEACHER_COLOURS = ("#332288", "#44AA99", "#999933", "#882255", "#DDCC77", "#117733", "#AA4499")
 """Paul Tol's muted palette, apart from the methods' colours."""
 
+PARTITION_LINES = ("-", "--", ":", "-.")
+"""Teachers of one architecture have its colour; the line is the partition's."""
+
 CHANGED = "#B2182B"
 CORRECTED = "#2166AC"
 PLAIN = "#6B8CAE"  # bars of no method

@@ -25,7 +25,7 @@ def terminal_table(results: Results) -> str:
     table = ["paper's own data".rjust(width), lines[0], "-" * width, *above, *rule, *below]
     notes = [
         findings.data_sentence(results),
-        findings.seeds_sentence(results) + " Students after the last epoch, RoS-KD with smoothed weights.",
+        f"{findings.seeds_sentence(results)} {findings.weights_sentence(results)}",
         f"P, R, F1 on the right: the paper's Table I ({findings.PAPER_DATA[results.params.task]}), measured on its "
         "own data, not on ours.",
         findings.rank_sentence(results, "f1_macro") + " " + findings.rank_sentence(results, "auroc_macro"),

@@ -11,7 +11,9 @@ from pipeline.report.results import Results, over_seeds, where
 from pipeline.report.tables import Row
 
 LITTLE, MUCH = 0.2, 0.5
-"""Shares of the changed labels that the plain student repeats: below, little is memorised; above, most of it."""
+"""By how much the plain student repeats changed labels more often than chance: little below, most of them above."""
+LEARNT = 0.5
+"""With a smaller share of the unchanged labels, hardly anything is learnt."""
 BEHIND = 0.15
 """A teacher so far below the best of its pool is named."""
 HEADS = (
@@ -30,24 +32,32 @@ def memory_sentence(results: Results) -> str:
     plain = results.trained().get(("", PLAIN))
     if plain is None:
         return ""
-    title = METHODS[PLAIN].title
+    title, clean = METHODS[PLAIN].title, plain.get("clean", 0.0)
     if "changed" not in plain:
-        return f"No wrong label is known here. {title} gives {plain['clean']:.0%} of the given training labels."
-    share = plain["changed"]
-    words = f"{title} repeats {share:.0%} of the changed training labels: "
-    if share < LITTLE:
-        return words + "little is memorised, and a method against memorising has little to cure."
-    if share < MUCH:
+        train = results.samples["split"] == "train"
+        if results.samples.loc[train, "flipped"].any():
+            return f"Noise only took findings away: whether {title} has memorised that cannot be seen."
+        return f"No wrong label is known here. {title} gives {clean:.0%} of the given training labels."
+    what = "changed training labels" if results.params.task == "multiclass" else "added training findings"
+    words = f"{title} repeats {plain['changed']:.0%} of the {what} ({plain['chance']:.0%} would be chance): "
+    excess = plain["changed"] - plain["chance"]
+    if excess >= MUCH:
+        return words + "most of them are memorised, which is what RoS-KD is made against."
+    if excess >= LITTLE:
         return words + "some of them are memorised."
-    return words + "most of them are memorised, which is what RoS-KD is made against."
+    if clean < LEARNT:
+        return (
+            words + f"but then it gives only {clean:.0%} of the unchanged ones, so that it has learnt hardly anything."
+        )
+    return words + "little is memorised, and a method against memorising has little to cure."
 
 
 def untrained_sentence(results: Results) -> str:
     """Return which networks are not trained to the end, or far behind the others; empty where none is."""
     falling = [
-        f"{_title(pool, network)} ({found['fall']:.0%} an epoch)"
+        f"{_title(pool, network)} ({found['fall']:.0%} of its way in an epoch)"
         for (pool, network), found in results.trained().items()
-        if found["fall"] > FALLS
+        if found.get("fall", 0.0) > FALLS
     ]
     behind = _behind(results)
     parts = [f"The training loss still falls: {', '.join(falling)}."] if falling else []
@@ -72,7 +82,7 @@ def _behind(results: Results) -> list[str]:
 
 
 def rows(results: Results) -> list[Row]:
-    """One row per network, students first: HEADS as text; blank where there is no such label."""
+    """One row per network, students first: HEADS as text; blank where there is no such label, or no run of its own."""
     trained = results.trained()
     keys = sorted(trained, key=lambda key: key[0] != "")  # stable: students, then teachers, as in the table
     return [Row(_title(*key), _cells(trained[key])) for key in keys]
@@ -80,10 +90,11 @@ def rows(results: Results) -> list[Row]:
 
 def _cells(found: dict[str, float]) -> list[str]:
     shares = [found.get(name) for name in ("clean", "changed", "changed_seen", "changed_unseen")]
+    length = (
+        [f"{found['steps']:,.0f}", f"{found['loss']:.3f}", f"{found['fall']:.1%}"] if "steps" in found else [""] * 3
+    )
     return [
-        f"{found['steps']:,.0f}",
-        f"{found['loss']:.3f}",
-        f"{found['fall']:.1%}".replace("-", "−"),
+        *(text.replace("-", "−") for text in length),
         *("" if share is None else f"{share:.1%}" for share in shares),
     ]
 

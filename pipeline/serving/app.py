@@ -10,7 +10,8 @@ from mlflow.pyfunc import scoring_server
 
 from pipeline.runtime.workers import count_cores
 from pipeline.serving import MODEL
-from pipeline.serving.guard import Guard, Limits
+from pipeline.serving.guard import Guard
+from pipeline.serving.request import Limits
 
 
 def create() -> Guard:

@@ -10,9 +10,10 @@ import json
 import logging
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
+
+from pipeline.serving.request import Limits, RefusedError, rewritten
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -21,10 +22,8 @@ App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 ROUTES = {"/invocations": "POST", "/ping": "GET", "/health": "GET", "/version": "GET"}
 JSON = "application/json"
-FORMATS = ("instances", "inputs", "dataframe_records", "dataframe_split")
-"""The keys of MLflow's protocol, one of which holds the images."""
 ECHO = re.compile(r"^Failed to predict data '.*\nError: ", re.DOTALL)
-"""How MLflow begins the message of a refusal: with the whole request."""
+"""How MLflow begins the message of a refusal of the model's: with the whole request."""
 LONGEST_MESSAGE = 1000
 FAULT = "the request failed; the server's log says why"
 """What a client learns of a fault that is not its own."""
@@ -32,36 +31,11 @@ FAULT = "the request failed; the server's log says why"
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Limits:
-    """What a server takes on.
-
-    `body`: bytes of one request; `waiting`: bytes of all requests that are here; `images`: of one request; `seconds`
-    for a request to arrive; `at_once`: requests that are decoded and computed at the same time.
-    """
-
-    body: int = 64 << 20
-    waiting: int = 256 << 20
-    images: int = 256
-    seconds: float = 30
-    at_once: int = 2
-
-    @property
-    def values(self) -> int:
-        """Commas and brackets in a request's JSON: base64 has none, and a request needs fewer than ten an image."""
-        return 10 * self.images + 100
-
-
-class RefusedError(Exception):
-    """A request that is answered with `status` and `message`, and reaches nobody."""
-
-    def __init__(self, status: HTTPStatus, message: str) -> None:
-        super().__init__(message)
-        self.status, self.message = status, message
-
-
 class Guard:
-    """An ASGI app around MLflow's: refuses with 4xx and a reason, never with a traceback or an echo."""
+    """An ASGI app around MLflow's: refuses with 4xx and a reason, never with a traceback or an echo.
+
+    What passes is handed on in one form of MLflow's protocol, so that the app has nothing left to refuse but images.
+    """
 
     def __init__(self, app: App, limits: Limits) -> None:
         self._app, self._limits = app, limits
@@ -69,7 +43,7 @@ class Guard:
         self._bytes = 0
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":  # the life of the server; it knows no websockets
+        if scope["type"] != "http":  # lifespan events; websockets are not supported
             await self._app(scope, receive, send)
             return
         answer = Answer(send)
@@ -81,49 +55,61 @@ class Guard:
                 await self._app(scope, receive, answer.keep)
             await answer.send()
         except RefusedError as error:
-            await answer.refuse(error.status, error.message)
+            await answer.refuse(error.status, error.message, close=True)
         except Exception:
             logger.exception("a request failed")
             await answer.refuse(HTTPStatus.INTERNAL_SERVER_ERROR, FAULT)
 
     async def _judge(self, scope: MutableMapping[str, Any], receive: Receive, answer: "Answer") -> None:
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
-        _require_json(headers.get("content-type"))
-        arrived: list[bytes] = []
+        _require_json(scope)
+        incoming = Incoming(_header(scope, b"content-length"), waits=bool(_header(scope, b"expect")))
         try:
             async with asyncio.timeout(self._limits.seconds):
-                await self._receive(headers, receive, arrived)
+                await self._receive(incoming, receive)
         except TimeoutError:
-            raise RefusedError(
-                HTTPStatus.REQUEST_TIMEOUT, f"the request did not arrive within {self._limits.seconds:g} s"
-            ) from None
+            if incoming.is_longer_than(self._limits.body):
+                raise self._too_long() from None
+            reason = f"the request did not arrive within {self._limits.seconds:g} s"
+            raise RefusedError(HTTPStatus.REQUEST_TIMEOUT, reason) from None
         else:
-            body = b"".join(arrived)
-            async with self._slots:
-                await asyncio.to_thread(require_images, body, self._limits)
-                await self._app(scope, _replayed(body, receive), answer.keep)
+            gone = asyncio.create_task(receive())  # type: ignore[arg-type]
+            try:
+                async with self._slots:
+                    if not gone.done():  # a client that has gone while its request waited needs no answer
+                        await self._answer(scope, incoming, gone, answer)
+            finally:
+                gone.cancel()
         finally:
-            self._bytes -= sum(map(len, arrived))
+            self._bytes -= incoming.held
 
-    async def _receive(self, headers: dict[str, str], receive: Receive, arrived: list[bytes]) -> None:
-        """Fill `arrived` with the parts of the body; what is too long is read to its end, so that it is answered."""
-        stated = headers.get("content-length", "0")
-        if stated.isdecimal() and int(stated) > self._limits.body and "expect" in headers:
-            raise self._too_long()  # the client waits for permission to send it
-        length, more = 0, True
+    async def _answer(
+        self, scope: MutableMapping[str, Any], incoming: "Incoming", gone: "asyncio.Task[Message]", answer: "Answer"
+    ) -> None:
+        body = await asyncio.to_thread(rewritten, incoming.body(), self._limits)
+        headers = [
+            (name, value) for name, value in scope["headers"] if name not in (b"content-type", b"content-length")
+        ]
+        headers += [(b"content-type", JSON.encode()), (b"content-length", str(len(body)).encode())]
+        await self._app({**scope, "headers": headers}, _replayed(body, gone), answer.keep)
+
+    async def _receive(self, incoming: "Incoming", receive: Receive) -> None:
+        """Take in the body; what is too long is read to its end, so that the client gets to the answer."""
+        if incoming.waits and incoming.is_longer_than(self._limits.body):
+            raise self._too_long()
+        more = True
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise RefusedError(HTTPStatus.BAD_REQUEST, "the connection ended before the request was whole")
             part, more = message.get("body", b""), message.get("more_body", False)
-            length += len(part)
-            if length > self._limits.body:
+            incoming.length += len(part)
+            if incoming.length > self._limits.body:
                 continue
             if self._bytes + len(part) > self._limits.waiting:
                 raise RefusedError(HTTPStatus.SERVICE_UNAVAILABLE, "too many requests are waiting; try again later")
             self._bytes += len(part)
-            arrived.append(part)
-        if length > self._limits.body:
+            incoming.keep(part)
+        if incoming.length > self._limits.body:
             raise self._too_long()
 
     def _too_long(self) -> RefusedError:
@@ -133,8 +119,31 @@ class Guard:
         )
 
 
+class Incoming:
+    """A body on its way. `waits`: the client sends it when it is told to; `held`: its bytes that are kept here."""
+
+    def __init__(self, stated: str, *, waits: bool) -> None:
+        self.waits, self.length, self.held = waits, 0, 0
+        self._stated = int(stated) if stated.isdecimal() and len(stated) < 20 else 0
+        self._parts: list[bytes] = []
+
+    def is_longer_than(self, limit: int) -> bool:
+        """Whether it is, by what has come or by what the client has announced."""
+        return max(self.length, self._stated) > limit
+
+    def keep(self, part: bytes) -> None:
+        """Add the next part."""
+        self._parts.append(part)
+        self.held += len(part)
+
+    def body(self) -> bytes:
+        """Return the whole; it is no longer kept here."""
+        parts, self._parts = self._parts, []
+        return b"".join(parts)
+
+
 class Answer:
-    """Holds what the app answers until it is whole; errors are worded anew, as JSON with `error_code` and `message`."""
+    """Holds what the app answers until it is whole; errors are reworded, as JSON with `error_code` and `message`."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -149,9 +158,12 @@ class Answer:
             self._body += message.get("body", b"")
 
     async def send(self) -> None:
-        """Send what was kept."""
+        """Send what was kept; nothing, where the app was not asked because the client has gone."""
+        if not self._start:
+            return
         status = HTTPStatus(self._start["status"])
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+            logger.error("the scoring app answered %s: %s", int(status), self._body[:LONGEST_MESSAGE])
             await self.refuse(status, FAULT)
         elif status >= HTTPStatus.BAD_REQUEST:
             await self.refuse(status, _reason(self._body))
@@ -159,43 +171,14 @@ class Answer:
             await self._send(self._start)
             await self._send({"type": "http.response.body", "body": self._body})
 
-    async def refuse(self, status: HTTPStatus, message: str) -> None:
-        """Send an error."""
+    async def refuse(self, status: HTTPStatus, message: str, *, close: bool = False) -> None:
+        """Send an error; `close`: then end the connection, of whose request not all may have been read."""
         content = {"error_code": status.name, "message": message[:LONGEST_MESSAGE]}
         body = json.dumps(content).encode()
         headers = [(b"content-type", JSON.encode()), (b"content-length", str(len(body)).encode())]
+        headers += [(b"connection", b"close")] if close else []
         await self._send({"type": "http.response.start", "status": int(status), "headers": headers})
         await self._send({"type": "http.response.body", "body": body})
-
-
-def require_images(body: bytes, limits: Limits) -> None:
-    """Raise RefusedError unless `body` is JSON of MLflow's protocol with 1 to `limits.images` rows."""
-    if sum(map(body.count, (b",", b"[", b"{"))) > limits.values:  # before Python makes objects of them
-        raise RefusedError(HTTPStatus.BAD_REQUEST, f"the JSON has more values than {limits.images} images need")
-    try:
-        content = json.loads(body)
-    except RecursionError:
-        raise RefusedError(HTTPStatus.BAD_REQUEST, "the JSON is nested too deeply") from None
-    except ValueError as error:
-        reason = str(error) if isinstance(error, json.JSONDecodeError) else "text or a number that cannot be read"
-        raise RefusedError(HTTPStatus.BAD_REQUEST, f"the request is not valid JSON: {reason}") from None
-    given = [name for name in FORMATS if isinstance(content, dict) and name in content]
-    if len(given) != 1:
-        raise RefusedError(
-            HTTPStatus.BAD_REQUEST,
-            "the JSON needs exactly one of instances, inputs, dataframe_records and dataframe_split, such as "
-            '{"instances": [{"image": "<base64 of an image file>"}]}',
-        )
-    rows = content[given[0]]
-    if given[0] == "dataframe_split":
-        rows = rows.get("data") if isinstance(rows, dict) else None
-    if isinstance(rows, dict):  # columns by name
-        rows = next(iter(rows.values()), None)
-    if isinstance(rows, list) and len(rows) > limits.images:
-        raise RefusedError(
-            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
-            f"{len(rows)} images in one request; at most {limits.images} are allowed",
-        )
 
 
 def _require_route(scope: MutableMapping[str, Any]) -> None:
@@ -206,20 +189,28 @@ def _require_route(scope: MutableMapping[str, Any]) -> None:
         raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, f"{scope['path']} takes {allowed}")
 
 
-def _require_json(content_type: str | None) -> None:
-    kind, *parameters = [part.strip().lower() for part in (content_type or "").split(";")]
-    if kind != JSON or parameters not in ([], ["charset=utf-8"]):
+def _require_json(scope: MutableMapping[str, Any]) -> None:
+    kind, *parameters = [
+        part.strip().lower() for part in _header(scope, b"content-type").split(";") if part.strip()
+    ] or [""]
+    if kind != JSON or any(part.replace('"', "") != "charset=utf-8" for part in parameters):
         raise RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the request needs the header Content-Type: {JSON}")
 
 
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """A `receive` that hands out the whole body, then what really comes (the end of the connection)."""
+def _header(scope: MutableMapping[str, Any], name: bytes) -> str:
+    """A header's value; empty where it is not there, or more than once."""
+    values = [value for key, value in scope["headers"] if key.lower() == name]
+    return values[0].decode("latin-1") if len(values) == 1 else ""
+
+
+def _replayed(body: bytes, gone: "asyncio.Task[Message]") -> Receive:
+    """A `receive` that hands out the whole body, then the end of the connection."""
     handed_out = False
 
     async def replay() -> Message:
         nonlocal handed_out
         if handed_out:
-            return await receive()
+            return await asyncio.shield(gone)
         handed_out = True
         return {"type": "http.request", "body": body, "more_body": False}
 
@@ -227,7 +218,7 @@ def _replayed(body: bytes, receive: Receive) -> Receive:
 
 
 def _reason(body: bytes) -> str:
-    """The message of a refusal of MLflow's, without the request that it repeats and without its traceback."""
+    """The message of a refusal of the model's, without the request that MLflow repeats and without its traceback."""
     try:
         message = json.loads(body)["message"]
     except (ValueError, TypeError, KeyError):

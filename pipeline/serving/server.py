@@ -59,6 +59,7 @@ def environment(model_uri: str, tracking_uri: str) -> dict[str, str]:
         MODEL: model_uri,
         "MALLOC_MMAP_THRESHOLD_": str(2**20),  # the memory of large images goes back to the system (glibc)
         "MLFLOW_TRACKING_URI": tracking_uri,
+        "MLFLOW_SCORING_SERVER_REQUEST_TIMEOUT": "86400",  # what has begun is computed to its end in any case
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     }

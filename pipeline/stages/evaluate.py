@@ -9,6 +9,7 @@ import pandas as pd
 
 from pipeline.common.files import atomic, write_json
 from pipeline.common.layout import POOLS, Checkpoint, Layout, Pool
+from pipeline.common.tables import read_csv
 from pipeline.data.prepared import Prepared, PreparedData
 from pipeline.distillation.methods import METHODS, checkpoints_of, ordered, runs_of, teachers_needed
 from pipeline.evaluation.comparisons import COMPARISON_COLUMNS
@@ -68,7 +69,8 @@ def _teacher_rows(params: Params, prepared: Prepared, layout: Layout) -> list[Ro
         for seed in params.seeds
         for pool in POOLS
         for name in teachers_needed(params.methods, pool, params.teacher_names(pool))
-        for row in figures_of(prepared, _only(read_logits(layout.teacher_predictions(seed, pool, name))))
+        for answers in [read_logits(layout.teacher_predictions(seed, pool, name))]
+        for row in figures_of(prepared, answers[params.teachers.checkpoint])
     ]
 
 
@@ -76,11 +78,15 @@ def _training_rows(params: Params, data: PreparedData, layout: Layout, students:
     """How long each network trained, whether its loss still falls, and which labels it repeats, teachers first."""
     prepared = data.prepared(params)
     train = prepared.rows("train")
-    labels = (prepared.given[train], prepared.published[train])
+    flipped = read_csv(layout.labels, ["flipped"])["flipped"].to_numpy()[train] == "1"
+    labels = (prepared.given[train], prepared.published[train], flipped)
     rows: list[Row] = []
 
-    def add(seed: int, network: str, pool: Pool | None, history: Path, logits: Logits, seen: np.ndarray | None) -> None:
-        found = _length(history) | agreement(prepared.task, logits["train"], *labels, seen)
+    def add(
+        seed: int, network: str, pool: Pool | None, history: Path | None, logits: Logits, seen: np.ndarray | None
+    ) -> None:
+        found = _length(history) if history else {}
+        found |= agreement(prepared.task, logits["train"], *labels, seen)
         key = {"seed": seed, "network": network, "pool": pool or ""}
         rows.extend(key | {"metric": metric, "value": value} for metric, value in found.items())
 
@@ -88,11 +94,12 @@ def _training_rows(params: Params, data: PreparedData, layout: Layout, students:
         for pool in POOLS:
             for name in teachers_needed(params.methods, pool, params.teacher_names(pool)):
                 seen = data.members(params)[name] if pool == "subset" else None
-                answers = _only(read_logits(layout.teacher_predictions(seed, pool, name)))
+                answers = read_logits(layout.teacher_predictions(seed, pool, name))[params.teachers.checkpoint]
                 add(seed, name, pool, layout.teacher_history(seed, pool, name), answers, seen)
         for name in ordered(params.methods):
             method = METHODS[name]
-            history = layout.student_history(seed, method.pool, method.run)
+            own = method.run == name  # the length of another's run stands with that
+            history = layout.student_history(seed, method.pool, name) if own else None
             add(seed, name, None, history, students[name, method.checkpoint][seed], None)
     return rows
 
@@ -102,12 +109,6 @@ def _length(history: Path) -> dict[str, float]:
     of_train = rows.loc[rows["split"] == "train"].set_index("metric")["value"]
     losses, steps = of_train.loc[["loss"]].tolist(), of_train.loc[["steps"]].tolist()
     return {"steps": steps[-1], "loss": losses[-1], "fall": fall(losses)}
-
-
-def _only(answers: dict[Checkpoint, Logits]) -> Logits:
-    """What a teacher's one checkpoint answered."""
-    (found,) = answers.values()
-    return found
 
 
 def _write_predictions(prepared: Prepared, layout: Layout, students: Students) -> None:

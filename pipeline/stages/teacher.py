@@ -21,7 +21,7 @@ def run(params: Params, layout: Layout, seed: int, pool: Pool) -> None:
         node = teacher(workshop, params, seed, pool, name)
         child = tracking.teacher(params, layout, seed, pool, name)
         train_tracked(workshop.store, node, params, layout, child, HISTORY)
-        files[layout.teacher_weights(seed, pool, name).name] = (node, WEIGHTS)
+        files[layout.teacher_weights(seed, pool, name).name] = (node, WEIGHTS[params.teachers.checkpoint])
         files[layout.teacher_history(seed, pool, name).name] = (node, HISTORY)
         files[layout.teacher_predictions(seed, pool, name).name] = (node, PREDICTIONS)
     link(workshop.store, files, layout.teachers(seed, pool))

@@ -15,7 +15,8 @@ from pipeline.params.study import Dimension, GridParams
 from pipeline.params.tree import Params, decisive, flatten
 
 VARIABLE_SECTIONS = (
-    "split", "noise", "subsets", "views", "teachers", "student", "training", "distillation", "smoothing",
+    "split", "noise", "subsets", "views", "teachers", "student", "training", "distillation", "rivals",
+    "smoothing",
 )  # fmt: skip
 """What a study may vary; the images are prepared once, and the seeds repeat everything."""
 

@@ -76,12 +76,12 @@ def _results(cell: Cell) -> Iterator[Row]:
 
 
 def _statistics(cell: Cell, params: Params) -> tuple[list[Row], list[Row]]:
-    """The test figures of each method's last and smoothed weights with intervals, and the comparisons."""
+    """The test figures of each method's last and smoothed weights, and its own, with intervals; the comparisons."""
     prepared = next(iter(next(iter(cell.students.values())).values())).prepared
     answers: dict[tuple[str, Checkpoint], list[Logits]] = {
         (method, checkpoint): [by_seed[seed].logits[checkpoint] for seed in params.seeds]
         for method, by_seed in cell.students.items()
         for checkpoint in checkpoints_of(method)
-        if checkpoint != "selected"
+        if checkpoint != "selected" or METHODS[method].checkpoint == "selected"
     }
     return statistics(prepared, answers, prepared.groups[prepared.rows("test")], params.split.seed)

@@ -116,7 +116,7 @@ def _student_key(row: dict[Hashable, str]) -> str | None:
     Validation of the last weights is left out, because it is the last point of the curve; so is validation by class.
     """
     split, method = row["split"], METHODS[row["method"]]
-    ends_a_curve = method.run == row["method"]
+    ends_a_curve = method.run == row["method"] and method.checkpoint == "last"
     main = row["checkpoint"] == method.checkpoint
     if row["class"]:
         return _key(split, row["metric"], row["class"]) if main and split == "test" else None

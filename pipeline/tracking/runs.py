@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
+from models.names import architecture_of
 from pipeline.common.files import sha256_file, sha256_json
 from pipeline.common.layout import POOLS, Layout, Pool
 from pipeline.data.prepared import read_report
@@ -92,7 +93,13 @@ def teacher(params: Params, layout: Layout, seed: int, pool: Pool, name: str) ->
         name=f"teacher/{pool}/{name}/seed{seed}",
         title=_with_seed(params, f"teacher {pool} {name}", seed),
         history=layout.teacher_history(seed, pool, name),
-        params={"method": "teacher", "seed": str(seed), "pool": pool, "architecture": name},
+        params={
+            "method": "teacher",
+            "seed": str(seed),
+            "pool": pool,
+            "architecture": architecture_of(name),
+            "teacher": name,
+        },
     )
 
 

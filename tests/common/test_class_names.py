@@ -38,7 +38,7 @@ def test_names_that_do_not_work_are_refused_whether_listed_or_found(classes, mes
     ids=["case", "Unicode form", "invisible", "ligature", "no-break space"],
 )
 def test_names_that_look_the_same_are_reported_unless_they_are_listed(first, second):
-    with pytest.raises(UserError, match=r"differ in case, Unicode form or invisible .* list both in data\.table"):
+    with pytest.raises(UserError, match=r"differ only in case, Unicode form or invisible .* list both in data\.table"):
         require_class_names([first, "other", second], "labels.csv", listed=False)
     if in_metric(first) != in_metric(second):
         require_class_names([first, "other", second], "data.table.classes", listed=True)

@@ -2,12 +2,12 @@
 
 import pytest
 
+from models.names import architecture_of
 from pipeline.distillation.methods import (
     INGREDIENTS,
     METHODS,
     PLAIN,
     SUBJECT,
-    architecture_of,
     checkpoints_of,
     families,
     ordered,

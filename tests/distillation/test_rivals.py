@@ -96,40 +96,37 @@ def test_the_memory_is_the_running_mean_of_a_samples_answers(make_params):
     assert float(terms["total"]) == pytest.approx(float(plain + 3 * pull))
     elr.end_epoch()
     kept = elr.state_dict()["memory"]
-    assert torch.allclose(kept, torch.stack([memory[1], torch.zeros(3), memory[0]]))  # type: ignore[arg-type, type-var]
+    assert isinstance(kept, Tensor)
+    assert torch.allclose(kept[:, 0], torch.stack([memory[1], torch.zeros(3), memory[0]]))
     again = EarlyLearning("multiclass", (3, 3), make_params().rivals, CPU, lambda values: values)
     again.load_state_dict({"memory": kept})
     for one in (elr, again):
         one.loss(batch(TARGETS, [2, 0]), LOGITS, LOGITS)
-        assert torch.allclose(one._memory[2], 0.7 * memory[0] + 0.3 * answers[0])
+        assert torch.allclose(one._memory[2, 0], 0.7 * memory[0] + 0.3 * answers[0])
 
 
-def test_the_pull_grows_with_agreement():
-    """Its gradient makes the answer more like the memory: lower loss where p is what was answered before."""
-    memory = torch.tensor([[0.8, 0.1, 0.1]])
-    near = robust_losses.early_learning_term(torch.tensor([[0.8, 0.1, 0.1]]), memory, "multiclass")
-    far = robust_losses.early_learning_term(torch.tensor([[0.1, 0.8, 0.1]]), memory, "multiclass")
+def test_the_pull_grows_with_agreement_and_a_memory_of_nothing_pulls_nowhere():
+    memory = torch.tensor([[[0.8, 0.1, 0.1]]])
+    near = robust_losses.early_learning_term(torch.tensor([[[0.8, 0.1, 0.1]]]), memory)
+    far = robust_losses.early_learning_term(torch.tensor([[[0.1, 0.8, 0.1]]]), memory)
     assert float(near) == pytest.approx(math.log(1 - 0.66))
     assert near < far
-    findings = robust_losses.early_learning_term(torch.tensor([[0.9, 0.2]]), torch.tensor([[0.5, 0.0]]), "multilabel")
-    assert float(findings) == pytest.approx((math.log(1 - 0.5) + math.log(1 - 0.8)) / 2)
+    assert float(robust_losses.early_learning_term(memory, torch.zeros(1, 1, 3))) == 0
+    findings, remembered = torch.tensor([[[0.9, 0.1], [0.2, 0.8]]]), torch.tensor([[[0.5, 0.1], [0.0, 0.3]]])
+    expected = (math.log(1 - 0.46) + math.log(1 - 0.24)) / 2
+    assert float(robust_losses.early_learning_term(findings, remembered)) == pytest.approx(expected)
 
 
-def test_two_processes_exchange_what_they_have_seen(make_params):
-    """Each remembers the samples of its own share; after the epoch both hold what one process would."""
-    parts = [EarlyLearning("multiclass", (3, 3), make_params().rivals, CPU, lambda values: values) for _ in range(2)]
-    for part, index in zip(parts, ([2], [0]), strict=True):
-        own = LOGITS[:1] if index == [2] else LOGITS[1:]
-        part.loss(batch(torch.tensor([0]), index), own, own)
-    tables = [(part._seen.clone(), part._memory * part._seen) for part in parts]
-    for part in parts:
-        sums = iter([tables[0][0] + tables[1][0], tables[0][1] + tables[1][1]])
-        part._total = lambda values, sums=sums: next(sums)
-        part.end_epoch()
-    alone = EarlyLearning("multiclass", (3, 3), make_params().rivals, CPU, lambda values: values)
-    alone.loss(batch(TARGETS, [2, 0]), LOGITS, LOGITS)
-    alone.end_epoch()
-    assert all(torch.allclose(part._memory, alone._memory) for part in parts)
+def test_one_finding_is_a_choice_of_two_classes(make_params):
+    """The same answers and labels, as a finding and as two classes, give the same loss, step after step."""
+    z = torch.tensor([[1.0], [-0.5]])
+    as_finding = EarlyLearning("multilabel", (2, 1), make_params().rivals, CPU, lambda values: values)
+    as_classes = EarlyLearning("multiclass", (2, 2), make_params().rivals, CPU, lambda values: values)
+    two = torch.cat([torch.zeros_like(z), z], dim=1)
+    for _ in range(3):
+        one = as_finding.loss(batch(torch.tensor([[1.0], [0.0]])), z, z)
+        other = as_classes.loss(batch(torch.tensor([1, 0])), two, two)
+        assert float(one["total"]) == pytest.approx(float(other["total"]), rel=1e-5)
 
 
 def test_rivals_come_last_and_need_no_teachers():

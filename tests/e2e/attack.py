@@ -1,11 +1,12 @@
 """Kill, interrupt and starve pipelines: `python -m tests.e2e.attack`, which takes about an hour on two cores.
 
 Each pipeline is attacked until all its stages have run: `dvc repro` is struck at a moment drawn from a seed, and begun
-again. In the end every file of artifacts/ must have the bytes of an unbroken run, and no training that had finished may
-have run a second time. A third of the moments are drawn by the clock, a third are within a second of a file or folder
-taking its final name, a third between the end of a stage's process and DVC's record of it. What is struck with kill -9
-is the stage's process, DVC's, or all of them; an interrupt reaches all of them, as Ctrl-C in a terminal does; a disk is
-filled to a few free bytes, and emptied again once the pipeline has ended. Disks need Linux, for `unshare`.
+again. In the end every file of artifacts/ must have the bytes of an unbroken run, and no training that had finished
+may have run a second time. A third of the moments are drawn by the clock, a third are within a second of a file or
+folder taking its final name, a third between the end of a stage's process and DVC's record of it. What is struck with
+kill -9 is the stage's process, DVC's, or all of them; an interrupt reaches all of them, as Ctrl-C in a terminal does;
+a disk is filled to a few free bytes, and emptied again once the pipeline has ended. Disks need Linux, for `unshare`,
+and 8 GiB of memory, which hold the disk.
 """
 
 import argparse
@@ -31,6 +32,8 @@ from tests.e2e.watched import Kind, Run, Strike
 
 AGAIN = 5.0
 """Seconds after which Ctrl-C is pressed again."""
+PREPARATION = (sys.executable, "-m", "pipeline.stages", "preset")
+"""What `make repro` runs before `dvc repro`."""
 IN_NAMESPACE = "ROSKD_ATTACK_DISK"
 DISK = 8 << 30
 
@@ -61,12 +64,16 @@ def strike_run(run: Run, strike: Strike, disk: Path) -> None:
         with suppress(psutil.Error):
             process.send_signal(signal.SIGINT if strike.kind == "interrupt" else signal.SIGKILL)
     left = psutil.wait_procs(family[:1] if strike.at_once else family, AGAIN)[1]
-    while strike.kind == "interrupt" and left:  # DVC ignores Ctrl-C while a stage's process ends: it is pressed again
+    again = 0
+    while (
+        strike.kind == "interrupt" and left and (again := again + 1) < 60
+    ):  # DVC ignores Ctrl-C while a stage's process ends: it is pressed again
         for process in run.family():
             with suppress(psutil.Error):
                 process.send_signal(signal.SIGINT)
         left = psutil.wait_procs(left, AGAIN)[1]
-    psutil.wait_procs(left, 600)
+    left = psutil.wait_procs(left, 600)[1]
+    assert not left or strike.at_once, f"still alive ten minutes after {strike}: {left}"
 
 
 @contextmanager
@@ -102,9 +109,9 @@ class Attack:
     """Strikes on as many pipelines as they need, and what came of them."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
+        self.folder, self.logs = folder, Path(tempfile.mkdtemp())  # the logs not on the disk that is filled
         self.reference = make_project(folder / "unbroken run")
-        run = Run(self.reference, folder / "unbroken.log")
+        run = Run(self.reference, self.logs / "unbroken.log")
         self.timeline = run.record()
         if run.process.returncode:
             raise SystemExit(f"the unbroken run failed:\n{run.log.read_text()}")
@@ -122,8 +129,9 @@ class Attack:
             project.run("rm", "-rf", str(project.path))
 
     def _one_pipeline(self, project: Project, left: list[Strike]) -> None:
-        log, finished = self.folder / "attacked.log", {}
+        log, finished = self.logs / "attacked.log", {}
         while True:
+            project.run(*PREPARATION)
             run = Run(project, log)
             strike = left[-1] if left else None
             if strike is not None and run.wait_for(strike, self.timeline):
@@ -193,8 +201,10 @@ def main() -> None:
             print(f"FAULT: {fault}\n{folder} holds the pipelines; Enter removes them", flush=True)
             with suppress(EOFError):
                 input()
-        for what, count in attack.counts.items():
-            print(f"{count:4d} {what}")
+            sys.exit(1)
+        finally:
+            for what, count in attack.counts.items():
+                print(f"{count:4d} {what}")
 
 
 if __name__ == "__main__":

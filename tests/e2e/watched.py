@@ -16,7 +16,7 @@ Kind = Literal["kill", "interrupt", "disk"]
 REPRO = (sys.executable, "-m", "dvc", "repro")
 POLL = 0.01
 PATIENCE = 60.0
-"""Seconds after which a moment that has not come is taken for come."""
+"""Seconds after which a strike no longer waits for its moment."""
 NAMES = ("data", "splits/*", "code", "teachers/*/*", "soft_labels/*/*", "students/*/*", "predictions", "metrics/*",
          "report/*", "onnx", "store/*/*")  # fmt: skip
 """What takes its name once it is whole."""

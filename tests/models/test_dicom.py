@@ -4,13 +4,14 @@ import struct
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydicom import Dataset
 from pydicom.encaps import encapsulate
-from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGLSLossless
+from pydicom.uid import DeflatedExplicitVRLittleEndian, JPEGBaseline8Bit, JPEGLSLossless
 
 from models.images import decode, load_sized
 from models.pixels import ImageError
-from tests.models.encoding import GREY, colour, dicom, grey
+from tests.models.encoding import GREY, colour, dicom, encoded, grey
 
 JPEG_LS = dicom(grey(), syntax=JPEGLSLossless, PixelData=encapsulate([b"not decoded"]))
 
@@ -98,3 +99,25 @@ def test_dicom_lookup_table():
 def test_the_stored_size_is_reported():
     image, size = load_sized(dicom(grey()), size=8, resize="squash", channels=3)
     assert (image.shape, size) == ((8, 8, 3), (2, 3))
+
+
+def compressed(frame: bytes, side: int) -> bytes:
+    """A DICOM file that says it has side x side pixels, around one JPEG."""
+    return dicom(np.zeros((side, side), np.uint8), syntax=JPEGBaseline8Bit, PixelData=encapsulate([frame]))
+
+
+def test_a_compressed_frame_is_decoded():
+    frame = encoded(np.full((16, 16), 77, np.uint8), "JPEG")
+    assert decode(compressed(frame, 16)).tolist() == np.full((16, 16, 1), 77).tolist()
+
+
+def test_a_compressed_frame_is_judged_by_its_own_size_and_scans_before_it_is_decoded(monkeypatch):
+    monkeypatch.setattr("models.dicom.pixel_array", lambda dataset: pytest.fail("decodes it"))
+    monkeypatch.setattr("models.pixels.MAX_PIXELS", 1000)
+    with pytest.raises(ImageError, match="has 64 x 64 pixels, more than the 1,000 allowed"):
+        decode(compressed(encoded(Image.new("L", (64, 64), 9), "JPEG"), 16))
+    frame = encoded(Image.new("L", (16, 16), 9), "JPEG", progressive=True)
+    start = frame.index(b"\xff\xda")
+    many = frame[:start] + frame[start:-2] * 200 + frame[-2:]
+    with pytest.raises(ImageError, match=r"has \d+ scans of 256 pixels, which take long to decode"):
+        decode(compressed(many, 16))

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image, JpegImagePlugin, TiffImagePlugin
 
-from models import images
+from models import jpeg
 from models.images import decode, load, load_sized, to_channels, to_square
+from models.jpeg import count_scans
 from models.pixels import MAX_PIXELS, ImageError
 from tests.models.encoding import colour, dicom, encoded, grey
 
@@ -287,7 +288,7 @@ def test_pages_are_not_counted_when_there_is_a_second_one(monkeypatch):
     ("repeated", "side", "allowed"), [(120, 64, 100), (11, 1000, 10)], ids=["very many", "of many pixels"]
 )
 def test_a_jpeg_of_too_many_scans_is_refused_before_it_is_decoded(repeated, side, allowed, monkeypatch):
-    monkeypatch.setattr(images, "MAX_SCANNED", 10_000_000)
+    monkeypatch.setattr(jpeg, "MAX_SCANNED", 10_000_000)
     content = encoded(Image.new("L", (side, side), 9), "JPEG", progressive=True)
     assert decode(content).shape == (side, side, 1)
     start = content.index(b"\xff\xda")
@@ -295,6 +296,20 @@ def test_a_jpeg_of_too_many_scans_is_refused_before_it_is_decoded(repeated, side
     scans = 1 + repeated * content.count(b"\xff\xda", start)
     with pytest.raises(ImageError, match=rf"has \d+ scans of {side**2:,} pixels.* at most {allowed} are allowed"):
         decode(content[:start] + content[start:-2] * scans + content[-2:])
+
+
+def test_the_scans_of_a_thumbnail_and_what_follows_the_image_do_not_count():
+    plain = encoded(Image.new("RGB", (64, 64), (9, 99, 200)), "JPEG")
+    progressive = encoded(Image.new("RGB", (64, 64), (9, 99, 200)), "JPEG", progressive=True)
+    noise = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (99, 99, 3), np.uint8)), "JPEG")
+    assert count_scans(plain) == count_scans(noise) == 1
+    assert count_scans(plain + b"\xff\xda" * 500) == 1  # as phones append a film
+    assert 5 < count_scans(progressive) < 15
+    segment = b"\xff\xe1" + (len(progressive) + 2).to_bytes(2) + progressive
+    assert count_scans(plain[:2] + segment + plain[2:]) == 1
+    assert decode(plain[:2] + segment + plain[2:] + b"\xff\xda" * 500).shape == (64, 64, 3)
+    assert count_scans(plain[:40]) == 0
+    assert count_scans(b"") == 0
 
 
 PEAK = """

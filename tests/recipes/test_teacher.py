@@ -8,7 +8,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from pipeline.recipes.teacher import WEIGHTS, teacher
+from pipeline.evaluation.predictions import read_logits
+from pipeline.recipes.teacher import PREDICTIONS, WEIGHTS, teacher
 from pipeline.recipes.workshop import Workshop
 from pipeline.training.history import History
 from pipeline.training.loop import Fitted
@@ -17,17 +18,16 @@ MEMBER = np.array([True, False, True, True])
 
 
 class Bench:
-    """A bench on which training takes no time; `predicted` holds the checkpoints that were asked to predict."""
+    """A bench on which training takes no time, and a network answers with its weights."""
 
     def __init__(self) -> None:
         self.world = SimpleNamespace(leads=True)
-        self.predicted: dict[str, Any] = {}
 
     def train(self, *_: Any, **__: Any) -> Fitted:
         return Fitted({"weight": torch.ones(2)}, {"weight": torch.zeros(2)}, None, History())
 
-    def write_predictions(self, model: Any, checkpoints: dict[str, Any], path: Any) -> None:
-        self.predicted = checkpoints
+    def predictions(self, model: Any, checkpoints: dict[str, Any]) -> dict[str, Any]:
+        return {name: {"test": weights["weight"].numpy()} for name, weights in checkpoints.items()}
 
     def __getattr__(self, name: str) -> Any:
         return lambda *_, **__: None
@@ -46,15 +46,17 @@ def workshop() -> tuple[Workshop, Bench]:
     return shop, bench
 
 
-@pytest.mark.parametrize(("checkpoint", "weight"), [("last", 1.0), ("selected", 0.0)])
-def test_the_weights_that_teach_are_those_of_the_checkpoint_asked_for(
-    workshop, make_params, tmp_path, checkpoint, weight
-):
-    shop, bench = workshop
-    node = teacher(shop, make_params(teachers={"checkpoint": checkpoint}), 0, "subset", "resnet18")
-    node.make(tmp_path, lambda epoch, metrics: None)
-    assert load_file(tmp_path / WEIGHTS)["weight"].tolist() == [weight] * 2
-    assert bench.predicted.keys() == {checkpoint}
+def test_one_training_leaves_the_last_weights_and_those_of_the_best_epoch(workshop, make_params, tmp_path):
+    shop, _ = workshop
+    both = [make_params(teachers={"checkpoint": checkpoint}) for checkpoint in ("last", "selected")]
+    nodes = [teacher(shop, params, 0, "subset", "resnet18") for params in both]
+    assert nodes[0].key == nodes[1].key
+    nodes[0].make(tmp_path, lambda epoch, metrics: None)
+    answers = read_logits(tmp_path / PREDICTIONS)
+    for checkpoint, value in (("last", 1.0), ("selected", 0.0)):
+        assert load_file(tmp_path / WEIGHTS[checkpoint])["weight"].tolist() == [value] * 2
+        assert answers[checkpoint]["test"].tolist() == [value] * 2
+    assert {*nodes[0].files} == {path.name for path in tmp_path.iterdir()}
 
 
 def test_the_length_in_steps_decides_teachers_of_subsets_alone(workshop, make_params):
@@ -62,9 +64,3 @@ def test_the_length_in_steps_decides_teachers_of_subsets_alone(workshop, make_pa
     by_length = [make_params(training={"length": length}) for length in ("epochs", "steps")]
     for pool, distinct in (("subset", 2), ("full", 1)):
         assert len({teacher(shop, params, 0, pool, "resnet18").key for params in by_length}) == distinct
-
-
-def test_the_checkpoint_decides_a_teacher(workshop, make_params):
-    shop, _ = workshop
-    both = [make_params(teachers={"checkpoint": checkpoint}) for checkpoint in ("last", "selected")]
-    assert len({teacher(shop, params, 0, "full", "resnet18").key for params in both}) == 2

@@ -212,3 +212,19 @@ def test_a_password_of_the_studies_storage_is_on_no_page(make_run) -> None:
     assert [
         path.name for path in layout.report.parent.glob("*.*") if "secret" in path.read_text(encoding="utf-8")
     ] == []
+
+
+def test_rivals_stand_under_a_rule_of_their_own_also_without_the_papers_methods(make_run) -> None:
+    params, layout = make_run()
+    students = pd.read_csv(layout.student_metrics)
+    rival = students.loc[students["method"] == "baseline_1"].assign(method="gce")
+    for table, above in ((pd.concat([students, rival]), 5), (rival, 0)):
+        table.to_csv(layout.student_metrics, index=False)
+        build(params, layout)
+        html = layout.report.read_text(encoding="utf-8")
+        assert html.count("Rivals, not in the paper") == 1
+        assert html.index("Rivals, not in the paper") < html.index("<th>Generalised cross-entropy")
+        lines = layout.table.read_text(encoding="utf-8").splitlines()
+        assert lines[3 + above].startswith("-- rivals, not in the paper ---")
+        assert lines[4 + above].startswith("Generalised cross-entropy")
+    assert "Students after the last epoch." in html

@@ -1,5 +1,7 @@
 """What the page says about training: who has memorised, and who is not trained."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -32,25 +34,39 @@ def results_of(make_run):
     return make
 
 
-def plain(changed: float | None, fall: float = 0.0) -> dict[str, float]:
-    values = {"steps": 216.0, "loss": 1.234, "fall": fall, "clean": 0.9}
-    return values if changed is None else values | {"changed": changed}
+def plain(changed: float | None, fall: float = 0.0, clean: float = 0.9) -> dict[str, float]:
+    values = {"steps": 216.0, "loss": 1.234, "fall": fall, "clean": clean}
+    return values if changed is None else values | {"changed": changed, "chance": 0.1}
 
 
 @pytest.mark.parametrize(
-    ("changed", "sentence"),
+    ("changed", "clean", "sentence"),
     [
-        (0.03, "Baseline I (no teacher) repeats 3% of the changed training labels: little is memorised, and a method"),
-        (0.3, "Baseline I (no teacher) repeats 30% of the changed training labels: some of them are memorised."),
-        (0.96, "repeats 96% of the changed training labels: most of them are memorised, which is what RoS-KD is made"),
-        (None, "No wrong label is known here. Baseline I (no teacher) gives 90% of the given training labels."),
+        (
+            0.13,
+            0.9,
+            "Baseline I (no teacher) repeats 13% of the changed training labels (10% would be chance): little is ",
+        ),
+        (0.29, 0.9, "(10% would be chance): little is memorised, and a method against memorising has little to cure."),
+        (0.31, 0.9, "repeats 31% of the changed training labels (10% would be chance): some of them are memorised."),
+        (0.96, 0.9, "(10% would be chance): most of them are memorised, which is what RoS-KD is made against."),
+        (0.13, 0.2, "but then it gives only 20% of the unchanged ones, so that it has learnt hardly anything."),
     ],
 )
-def test_the_regime_is_named_at_the_head_of_page_and_terminal(results_of, changed, sentence):
-    results = results_of({("", "baseline_1"): plain(changed)})
+def test_the_regime_is_named_at_the_head_of_page_and_terminal(results_of, changed, clean, sentence):
+    results = results_of({("", "baseline_1"): plain(changed, clean=clean)})
     assert sentence in training.memory_sentence(results)
     assert sentence in results.layout.report.read_text()
     assert sentence[:40] in " ".join(results.layout.table.read_text().split())
+
+
+def test_without_a_known_wrong_label_the_regime_is_not_named(results_of):
+    results = results_of({("", "baseline_1"): plain(None)})
+    assert "Noise only took findings away" in training.memory_sentence(results)  # s0 is marked as flipped
+    clean = replace(results, samples=results.samples.assign(flipped=0))
+    assert training.memory_sentence(clean) == (
+        "No wrong label is known here. Baseline I (no teacher) gives 90% of the given training labels."
+    )
 
 
 def test_without_the_plain_student_nothing_is_said(results_of):
@@ -65,8 +81,9 @@ def test_networks_that_are_not_trained_are_named(results_of):
     )
     sentence = training.untrained_sentence(results)
     assert sentence == (
-        "The training loss still falls: RoS-KD (V, smoothed) (5% an epoch). Far behind the best teacher of their pool: "
-        "densenet121 (subset) (F1 0.34 against 0.70). What is compared must be trained: raise training.epochs or lr."
+        "The training loss still falls: RoS-KD (V, smoothed) (5% of its way in an epoch). Far behind the best "
+        "teacher of their pool: densenet121 (subset) (F1 0.34 against 0.70). What is compared must be trained: raise "
+        "training.epochs or lr."
     )
 
 

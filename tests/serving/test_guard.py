@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from pipeline.serving.guard import Guard, Limits
+from pipeline.serving.guard import Guard
+from pipeline.serving.request import Limits
 
 GOOD = b'{"instances": [{"image": "x"}]}'
 JSON = (b"content-type", b"application/json")
@@ -20,12 +21,14 @@ class Scoring:
     def __init__(self, status: int = 200, content: bytes = b'{"predictions": []}') -> None:
         self.status, self.content = status, content
         self.bodies: list[bytes] = []
+        self.headers: list[tuple[bytes, bytes]] = []
         self.inside = self.most = 0
 
     async def __call__(self, scope, receive, send) -> None:
         self.inside += 1
         self.most = max(self.most, self.inside)
         self.bodies.append((await receive())["body"])
+        self.headers = scope["headers"]
         await asyncio.sleep(0.01)
         self.inside -= 1
         await send({"type": "http.response.start", "status": self.status, "headers": []})
@@ -39,20 +42,30 @@ def sent(*parts: bytes) -> Callable[[], Awaitable[dict]]:
 
     async def receive() -> dict:
         if not left or left == [b""]:
-            await asyncio.sleep(60)
+            await asyncio.sleep(60)  # as on a connection that stays open
         part = left.pop(0)
         return {"type": "http.request", "body": part, "more_body": bool(left)}
 
     return receive
 
 
-async def ask(guard: Guard, receive: Callable[[], Awaitable[dict]], *headers: tuple[bytes, bytes]) -> tuple[int, dict]:
+async def ask(
+    guard: Guard,
+    receive: Callable[[], Awaitable[dict]],
+    *headers: tuple[bytes, bytes],
+    types: tuple[bytes, ...] = (b"application/json",),
+) -> tuple[int, dict]:
     answers: list[dict] = []
 
     async def send(message: dict) -> None:
         answers.append(message)
 
-    scope = {"type": "http", "method": "POST", "path": "/invocations", "headers": [JSON, *headers]}
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/invocations",
+        "headers": [*((b"content-type", kind) for kind in types), *headers],
+    }
     await guard(scope, receive, send)
     assert [answer["type"] for answer in answers] == ["http.response.start", "http.response.body"]
     return answers[0]["status"], json.loads(answers[1]["body"])
@@ -61,10 +74,15 @@ async def ask(guard: Guard, receive: Callable[[], Awaitable[dict]], *headers: tu
 def test_a_good_request_reaches_the_app_as_it_was_sent_and_its_answer_the_client():
     app = Scoring()
     assert asyncio.run(ask(Guard(app, Limits()), sent(GOOD[:7], GOOD[7:]))) == (200, {"predictions": []})
-    assert app.bodies == [GOOD]
+    assert [json.loads(body) for body in app.bodies] == [{"dataframe_split": {"columns": ["image"], "data": [["x"]]}}]
+    ((name, kind), (_, length)) = app.headers[-2:]
+    assert (name, kind, int(length)) == (b"content-type", b"application/json", len(app.bodies[0]))
 
 
 LONG = b'{"instances": [{"image": "' + b"x" * 100 + b'"}]}'
+
+
+SPLIT = b'{"dataframe_split": {"columns": ["image"], "data": [["x"], ["x"]]}}'
 
 
 @pytest.mark.parametrize(
@@ -75,7 +93,9 @@ LONG = b'{"instances": [{"image": "' + b"x" * 100 + b'"}]}'
         (Limits(waiting=100), (LONG,), (), 503, "too many requests are waiting"),
         (Limits(seconds=0.05), (b"{", b""), (), 408, "did not arrive within 0.05 s"),
         (Limits(images=1), (b'{"inputs": {"image": ["x", "x"]}}',), (), 413, "2 images in one request; at most 1 "),
-        (Limits(images=1), (b'{"dataframe_split": {"data": [["x"], ["x"]]}}',), (), 413, "2 images"),
+        (Limits(seconds=0.05, body=5), (b"{}" * 9, b""), (), 413, "more than"),
+        (Limits(seconds=0.05, body=5), (b"{", b""), ((b"content-length", b"9" * 12),), 413, "more than"),
+        (Limits(images=1), (SPLIT,), (), 413, "2 images"),
         (Limits(images=1), (b'{"instances": [' + b"0," * 200 + b"0]}",), (), 400, "more values than 1 images need"),
     ],
 )
@@ -95,6 +115,46 @@ def test_a_request_that_ends_early_reaches_nobody():
     app = Scoring()
     assert asyncio.run(ask(Guard(app, Limits()), gone))[0] == 400
     assert app.bodies == []
+
+
+@pytest.mark.parametrize(
+    "kinds", [(), (b"text/csv",), (b"application/json", b"text/csv"), (b"text/csv", b"application/json")]
+)
+def test_anything_but_one_content_type_of_json_is_refused(kinds):
+    app = Scoring()
+    status, content = asyncio.run(ask(Guard(app, Limits()), sent(GOOD), types=kinds))
+    assert (status, app.bodies) == (415, [])
+    assert content["message"] == "the request needs the header Content-Type: application/json"
+
+
+@pytest.mark.parametrize("kind", [b"application/json", b'Application/JSON; charset="UTF-8"', b"application/json;"])
+def test_json_may_be_named_as_the_standard_allows(kind):
+    assert asyncio.run(ask(Guard(Scoring(), Limits()), sent(GOOD), types=(kind,)))[0] == 200
+
+
+def test_a_request_whose_client_goes_while_it_waits_is_not_computed():
+    app = Scoring()
+    guard = Guard(app, Limits(at_once=1))
+    parts = [{"type": "http.request", "body": GOOD, "more_body": False}, {"type": "http.disconnect"}]
+
+    async def gone() -> dict:
+        return parts.pop(0)
+
+    async def both() -> None:
+        first = asyncio.create_task(ask(guard, sent(GOOD)))
+        await asyncio.sleep(0.005)
+        answers: list[dict] = []
+
+        async def send(message: dict) -> None:
+            answers.append(message)
+
+        await guard({"type": "http", "method": "POST", "path": "/invocations", "headers": [JSON]}, gone, send)
+        assert answers == []
+        assert (await first)[0] == 200
+
+    asyncio.run(both())
+    assert len(app.bodies) == 1
+    assert guard._bytes == 0
 
 
 def test_as_many_requests_are_computed_at_once_as_the_server_takes_on():

@@ -127,6 +127,13 @@ def records(*images: object) -> bytes:
     return json.dumps({"dataframe_records": [{"image": image} for image in images]}).encode()
 
 
+FORMS = (
+    lambda *images: {"instances": [{"image": image} for image in images]},
+    lambda *images: {"dataframe_records": [{"id": 5, "image": image} for image in images]},
+    lambda *images: {"inputs": {"image": list(images)}},
+    lambda *images: {"dataframe_split": {"columns": ["id", "image"], "data": [[7, image] for image in images]}},
+)
+"""Requests of MLflow's protocol; other columns are left aside."""
 NOT_AN_IMAGE = text(b"sample_id,label\n1,NV\n")
 REFUSED = {
     "broken JSON": (b'{"dataframe_records": [', 400, "not valid JSON"),
@@ -136,11 +143,27 @@ REFUSED = {
     "a number of 5,000 digits": (b'{"instances": ' + b"1" * 5000 + b"}", 400, "a number that cannot be read"),
     "no UTF-8": (b'{"instances": "\xff\xfe"}', 400, "text or a number that cannot be read"),
     "two formats": (b'{"instances": [], "inputs": []}', 400, "exactly one of instances"),
-    "missing column": (b'{"dataframe_records": [{"picture": "x"}]}', 400, "missing inputs ['image']"),
+    "missing column": (b'{"dataframe_records": [{"picture": "SECRET"}]}', 400, "image 1 of 1: needs the key `image`"),
+    "text for a list": (b'{"instances": "SECRET"}', 400, "instances needs a list"),
+    "columns of several lengths": (
+        json.dumps({"inputs": {"a": ["SECRET"], "image": ["x"] * 300}}).encode(),
+        413,
+        "300 images in one request",
+    ),
+    "text for many rows": (
+        json.dumps({"dataframe_split": {"columns": ["image"], "index": list(range(600)), "data": RED}}).encode(),
+        400,
+        "dataframe_split needs a list",
+    ),
+    "a row that is too short": (
+        json.dumps({"dataframe_split": {"columns": ["a", "image"], "data": [["SECRET"]]}}).encode(),
+        400,
+        "image 1 of 1: needs the key `image`",
+    ),
     "no rows": (b'{"dataframe_split": {"columns": ["image"], "data": []}}', 400, "has no rows"),
     "null": (records(RED, None), 400, "image 2 of 2: nothing"),
     "a number": (records(5), 400, "image 1 of 1: a value of type int"),
-    "not base64": (records(RED, "hello!"), 400, "image 2 of 2: the text is not base64"),
+    "not base64": (records(RED, "SECRET!"), 400, "image 2 of 2: the text is not base64"),
     "text named .png": (records(NOT_AN_IMAGE), 400, "image 1 of 1: not an image file; JPEG, PNG"),
     "too many images": (records(*["x"] * 257), 413, "257 images in one request; at most 256"),
 }
@@ -158,9 +181,10 @@ def test_behind_the_guard(logged, port, tmp_path):
     """Good requests are answered as the network answers, bad ones with a reason and nothing of the server's own."""
     with running(server.command(port), logged, port, tmp_path) as (process, log):
         noise = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)))
-        status, body = ask(port, records(RED, text(noise)))
-        assert status == 200, body
-        _require_answers(json.loads(body)["predictions"], noise, logged.onnx)
+        for good in FORMS:
+            status, body = ask(port, json.dumps(good(RED, text(noise))).encode())
+            assert status == 200, body
+            _require_answers(json.loads(body)["predictions"], noise, logged.onnx)
         for name, (request, expected, message) in REFUSED.items():
             _require_refusal(name, ask(port, request), expected, message, tmp_path)
         for name, headers in OF_ANOTHER_TYPE.items():
@@ -192,7 +216,7 @@ def _require_refusal(name: str, answer: tuple[int, str], status: int, message: s
     content = json.loads(body)
     assert set(content) == {"error_code", "message"}, name
     assert message in content["message"], name
-    for leaked in ("Traceback", RED, str(folder), str(REPOSITORY), "site-packages"):
+    for leaked in ("Traceback", "SECRET", RED, str(folder), str(REPOSITORY), "site-packages"):
         assert leaked not in body, name
 
 

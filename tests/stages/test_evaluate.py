@@ -38,7 +38,8 @@ def layout(tmp_path) -> Layout:
     write_prepared(layout, ("A", "B"), labels.tolist(), groups=[f"g{i // 2}" for i in range(N)])
     write_split(layout, np.repeat(["train", "val", "test"], [TRAIN, N // 2 - TRAIN, N // 2]))
     given = np.where(np.arange(N) % 3 == 0, "A", labels)
-    pd.DataFrame({"sample_id": [f"s{i}" for i in range(N)], "given": given}).to_csv(layout.labels, index=False)
+    table = {"sample_id": [f"s{i}" for i in range(N)], "given": given, "flipped": (given != labels).astype(int)}
+    pd.DataFrame(table).to_csv(layout.labels, index=False)
     ids = [f"s{i}" for i in range(TRAIN)]
     members = {"sample_id": ids, "resnet18": [1, 0] * (TRAIN // 2), "densenet121": [0, 1] * (TRAIN // 2)}
     pd.DataFrame(members).to_csv(layout.subsets, index=False)
@@ -69,7 +70,9 @@ def train(layout: Layout, seeds: Sequence[int], runs: Sequence[str], teachers: M
             found[seed, run] = answers
         for pool, names in teachers.items():
             for name in names:
-                found[seed, pool, name] = {"last": answered(layout, rng, 1.0)}
+                found[seed, pool, name] = {
+                    "last": answered(layout, rng, 1.0), "selected": answered(layout, rng, 1.0),
+                }  # fmt: skip
                 write_logits(layout.teacher_predictions(seed, pool, name), found[seed, pool, name])
                 history = History()
                 history.add(1, "train", {"loss": 2.0, "steps": 3.0})
@@ -151,9 +154,12 @@ def test_how_long_each_network_trained_and_which_labels_it_repeats(layout, param
         *((seed, pool, name) for seed in (0, 1) for pool in BOTH for name in BOTH[pool]),
     }
     prepared = load_prepared(layout, "multiclass")
-    labels = (prepared.given[:TRAIN], prepared.published[:TRAIN])
+    given, published = prepared.given[:TRAIN], prepared.published[:TRAIN]
+    labels = (given, published, given != published)
+    plain = found[1, "", "baseline_5"]
+    assert [plain[name] for name in ("steps", "loss", "fall")] == [10.0, 0.5, 1.0]
     student = found[1, "", "roskd"]
-    assert [student.pop(name) for name in ("steps", "loss", "fall")] == [10.0, 0.5, 0.5]
+    assert "steps" not in student  # its training is baseline_5's
     assert student == pytest.approx(agreement("multiclass", answers[1, "baseline_5"]["smoothed"]["train"], *labels))
     teacher = found[0, "subset", "densenet121"]
     assert [teacher.pop(name) for name in ("steps", "loss", "fall")] == [3.0, 2.0, 0.0]

@@ -19,14 +19,16 @@ from pipeline.distillation.objective import (
     Supervised,
 )
 from pipeline.distillation.reinforced import SelectionPolicy
+from pipeline.distillation.rivals import EarlyLearning
 from pipeline.distillation.soft_labels import SoftLabels, write_soft_labels
 from pipeline.distillation.weighting import StochasticWeights
-from pipeline.params.tree import TrainingParams, ViewParams, WeightingParams
+from pipeline.params.tree import RivalParams, TrainingParams, ViewParams, WeightingParams
 from pipeline.training.loop import Fitted, Schedule, TrainingSet, fit, seeded_model
 from pipeline.training.resume import ResumeFile
 
 CPU = torch.device("cpu")
 N, C, V = 45, 3, 2
+RIVALS = RivalParams(label_smoothing=0.1, gce_q=0.7, sce_alpha=0.1, sce_beta=1.0, elr_beta=0.7, elr_lambda=3.0)
 
 
 def small_network(dropout: float = 0.1) -> Classifier:
@@ -96,6 +98,8 @@ def distillation(tmp_path: Path, kind: str, device: torch.device) -> Objective:
 
 
 def objective(tmp_path: Path, kind: str, device: torch.device = CPU) -> Objective:
+    if kind == "elr":
+        return EarlyLearning("multiclass", (N, C), RIVALS, device, lambda values: values)
     return Supervised("multiclass", Balance()) if kind == "supervised" else distillation(tmp_path, kind, device)
 
 

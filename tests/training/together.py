@@ -10,12 +10,13 @@ from torch import nn
 
 from models.classifier import Classifier
 from pipeline.distillation.objective import ReinforcedDistillation
+from pipeline.distillation.rivals import EarlyLearning
 from pipeline.training.loop import Fitted, fit, seeded_model
 from pipeline.training.resume import ResumeFile
 from pipeline.training.world import World
 from tests.training.tiny import CPU, objective, schedule, small_network, training_set
 
-KINDS = [("supervised", 46, 20), ("stochastic", 46, 20), ("reinforced", 12, 5)]
+KINDS = [("supervised", 46, 20), ("stochastic", 46, 20), ("reinforced", 12, 5), ("elr", 46, 20)]
 """Kind of objective, batch size and epochs; of 46, each epoch is one step of 23 + 22."""
 
 
@@ -34,6 +35,8 @@ def train(folder: Path, kind: str, batch_size: int, epochs: int, world: World) -
     task = objective(folder, kind)
     if isinstance(task, ReinforcedDistillation):
         task._policy._total = world.total
+    if isinstance(task, EarlyLearning):
+        task._total = world.total
     plain = schedule(epochs=epochs)
     settled = replace(plain, params=plain.params.model_copy(update={"batch_size": batch_size}))
     model = seeded_model(frozen_norms, 0, "student")
