@@ -1,7 +1,5 @@
 """Is every network trained, and what is memorised? Sentences and a table from metrics/training.csv."""
 
-import numpy as np
-
 from pipeline.common.layout import POOLS
 from pipeline.distillation.methods import METHODS, PLAIN
 from pipeline.evaluation.memorisation import FALLS
@@ -53,32 +51,40 @@ def memory_sentence(results: Results) -> str:
 
 
 def untrained_sentence(results: Results) -> str:
-    """Return which networks are not trained to the end, or far behind the others; empty where none is."""
-    falling = [
-        f"{_title(pool, network)} ({found['fall']:.0%} of its way in an epoch)"
-        for (pool, network), found in results.trained().items()
-        if found.get("fall", 0.0) > FALLS
-    ]
-    behind = _behind(results)
-    parts = [f"The training loss still falls: {', '.join(falling)}."] if falling else []
-    if behind:
-        parts.append(f"Far behind the best teacher of their pool: {', '.join(behind)}.")
-    return " ".join([*parts, "What is compared must be trained: raise training.epochs or lr." if parts else ""]).strip()
+    """Return how many networks are not trained to the end, or far behind the others; empty where none is."""
+    falls = {key: found["fall"] for key, found in results.trained().items() if "fall" in found}
+    falling = {key: fall for key, fall in falls.items() if fall > FALLS}
+    parts = []
+    if falling:
+        most = max(falling, key=lambda key: falling[key])
+        parts.append(
+            f"The training loss still falls in {len(falling)} of {len(falls)} trainings, most in {_title(*most)}, by "
+            f"{falling[most]:.0%} of its way in an epoch."
+        )
+    if behind := _behind(results):
+        key, (mean, best) = max(behind.items(), key=lambda item: item[1][1] - item[1][0])
+        metric = COLUMNS[primary_metric(results.params.task)]
+        parts.append(
+            f"{BEHIND:.2f} or more behind the best of their pool: {len(behind)} of {_teachers(results)} teachers, most "
+            f"{_title(*key)}, {metric} {mean:.2f} against {best:.2f}."
+        )
+    return " ".join([*parts, "What is compared must be trained: raise training.epochs or lr."]) if parts else ""
 
 
-def _behind(results: Results) -> list[str]:
+def _teachers(results: Results) -> int:
+    return len(results.teachers[["pool", "architecture"]].drop_duplicates())
+
+
+def _behind(results: Results) -> dict[tuple[str, str], tuple[float, float]]:
+    """The figure of each teacher that is far behind, and that of the best of its pool."""
     metric = primary_metric(results.params.task)
     figures = over_seeds(where(results.teachers, "test", [metric], overall=True), ["pool", "architecture"])
-    named = []
-    for pool in POOLS:
-        means = {name: figure.mean for (own, name), figure in figures.items() if own == pool}
-        best = max(means.values(), default=np.nan)
-        named += [
-            f"{_title(pool, name)} ({COLUMNS[metric]} {mean:.2f} against {best:.2f})"
-            for name, mean in means.items()
-            if mean < best - BEHIND
-        ]
-    return named
+    best = {pool: max((one.mean for (own, _), one in figures.items() if own == pool), default=0.0) for pool in POOLS}
+    return {
+        (pool, name): (figure.mean, best[pool])
+        for (pool, name), figure in figures.items()
+        if figure.mean <= best[pool] - BEHIND
+    }
 
 
 def rows(results: Results) -> list[Row]:

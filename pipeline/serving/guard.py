@@ -190,10 +190,8 @@ def _require_route(scope: MutableMapping[str, Any]) -> None:
 
 
 def _require_json(scope: MutableMapping[str, Any]) -> None:
-    kind, *parameters = [
-        part.strip().lower() for part in _header(scope, b"content-type").split(";") if part.strip()
-    ] or [""]
-    if kind != JSON or any(part.replace('"', "") != "charset=utf-8" for part in parameters):
+    kind, *parameters = [part.strip().lower() for part in _header(scope, b"content-type").split(";")]
+    if kind != JSON or {part.replace('"', "") for part in parameters if part} - {"charset=utf-8"}:
         raise RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"the request needs the header Content-Type: {JSON}")
 
 
