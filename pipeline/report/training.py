@@ -14,15 +14,8 @@ LEARNT = 0.5
 """With a smaller share of the unchanged labels, hardly anything is learnt."""
 BEHIND = 0.15
 """A teacher so far below the best of its pool is named."""
-HEADS = (
-    "Steps",
-    "Loss at the end",
-    "Fall per epoch",
-    "Unchanged labels it gives",
-    "Changed labels it repeats",
-    "of those it trained on",
-    "of those it never saw",
-)
+HEADS = ("Steps", "Loss", "Fall", "Unchanged", "Changed", "of these, seen", "never seen")
+"""Columns of the table: length of the training, and shares of given labels that a network answers with."""
 
 
 def memory_sentence(results: Results) -> str:
