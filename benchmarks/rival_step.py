@@ -1,5 +1,6 @@
 """Does a rival's step cost what a plain step costs? GCE, which has a loss of its own, and ELR, which has a memory."""
 
+from benchmarks.kd_step import LIMIT, STEPS_ON_CPU, STEPS_ON_GPU, TURNS
 from benchmarks.rows import Row, at_most
 from benchmarks.timing import alternate
 from benchmarks.trainings import (
@@ -18,10 +19,6 @@ from benchmarks.trainings import (
 from pipeline.distillation.rivals import rival_objective
 from pipeline.params.tree import Params
 from pipeline.training.device import pick_device
-
-TURNS = 30
-STEPS_ON_CPU, STEPS_ON_GPU = 8, 100
-LIMIT = 1.05
 
 
 def measure(params: Params) -> list[Row]:
