@@ -31,6 +31,8 @@ QUIET = {
 }
 """MLflow reads these when it is imported; existing values are kept."""
 NOISY = ("mlflow", "alembic")
+STORE_ERRORS = "mlflow.store.db.utils"
+"""Logs an error of the database with its traceback, and then raises it; `plain_errors` has the words."""
 
 
 def tracking_uri() -> str:
@@ -56,6 +58,7 @@ def import_mlflow() -> None:
         ) from error
     for name in NOISY:
         logging.getLogger(name).setLevel(logging.WARNING)
+    logging.getLogger(STORE_ERRORS).setLevel(logging.CRITICAL)
 
 
 def connect() -> "MlflowClient":
@@ -114,6 +117,10 @@ def plain_errors(uri: str) -> Iterator[None]:
     try:
         yield
     except (MlflowException, SQLAlchemyError, OSError, ImportError) as error:
+        if "disk is full" in str(error):
+            raise UserError(
+                f"tracking store {uri}: the disk is full. Make room, and run the same command again"
+            ) from error
         reason = first_line(error)
         raise UserError(f"tracking store {uri}: {reason}\n{_remedy(uri, reason)}") from error
 

@@ -1,5 +1,6 @@
 """The store: opened by several processes at once, and plain words where it cannot be opened."""
 
+import logging
 import os
 import socket
 import sqlite3
@@ -9,9 +10,11 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from pipeline import tracking
 from pipeline.common.errors import UserError
+from pipeline.tracking import connection
 from pipeline.tracking.connection import connect, tracking_uri
 from pipeline.tracking.ui import ui_command
 
@@ -139,3 +142,14 @@ def test_a_port_in_use_is_a_plain_message(finished):
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f":{port} cannot be used .*PORT=5001"):
             tracking.ui(port)
+
+
+def test_a_full_disk_is_named_without_mlflows_own_traceback():
+    """SQLite says so in the second line of the error, which MLflow logs with its traceback before it raises it."""
+    cause = sqlite3.OperationalError("database or disk is full")
+    error = OperationalError("INSERT INTO runs", {}, cause)
+    named = r"tracking store sqlite:///x/mlflow\.db: the disk is full\. Make room"
+    with pytest.raises(UserError, match=named), connection.plain_errors("sqlite:///x/mlflow.db"):
+        raise error
+    connection.import_mlflow()
+    assert not logging.getLogger("mlflow.store.db.utils").isEnabledFor(logging.ERROR)
