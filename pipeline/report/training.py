@@ -30,8 +30,9 @@ def memory_sentence(results: Results) -> str:
             return f"Noise only took findings away: whether {title} has memorised that cannot be seen."
         return f"No wrong label is known here. {title} gives {clean:.0%} of the given training labels."
     what = "changed training labels" if results.params.task == "multiclass" else "added training findings"
-    words = f"{title} repeats {plain['changed']:.0%} of the {what} ({plain['chance']:.0%} would be chance): "
-    excess = plain["changed"] - plain["chance"]
+    chance = plain.get("chance", 0.0)  # not there where every label was changed
+    words = f"{title} repeats {plain['changed']:.0%} of the {what} ({chance:.0%} would be chance): "
+    excess = plain["changed"] - chance
     if excess >= MUCH:
         return words + "most of them are memorised, which is what RoS-KD is made against."
     if excess >= LITTLE:

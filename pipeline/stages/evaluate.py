@@ -22,18 +22,20 @@ from pipeline.training.history import read_history
 
 Students = dict[tuple[str, Checkpoint], dict[int, Logits]]
 """What each method's checkpoint answered, by seed."""
+Teachers = dict[tuple[int, Pool, str], Logits]
+"""What each teacher that some method needs answered, by seed, pool and name."""
 
 
 def run(params: Params, layout: Layout) -> None:
     """Write predictions/ and metrics/: students, teachers, comparisons, intervals, and what DVC shows."""
     data = PreparedData(layout, params.task)
     prepared = data.prepared(params)
-    students = _answers(params, layout)
+    students, teachers = _answers(params, layout), _teacher_answers(params, layout)
     _write_predictions(prepared, layout, students)
     rows = _student_rows(prepared, students)
     _write_csv(layout.student_metrics, rows)
-    _write_csv(layout.teacher_metrics, _teacher_rows(params, prepared, layout), TEACHER_COLUMNS)
-    _write_csv(layout.training_metrics, _training_rows(params, data, layout, students), TRAINING_COLUMNS)
+    _write_csv(layout.teacher_metrics, _teacher_rows(prepared, teachers), TEACHER_COLUMNS)
+    _write_csv(layout.training_metrics, _training_rows(params, data, layout, students, teachers), TRAINING_COLUMNS)
     by_seed = {key: [answers[seed] for seed in params.seeds] for key, answers in students.items()}
     groups = prepared.groups[prepared.rows("test")]
     intervals, comparisons = statistics(prepared, by_seed, groups, params.split.seed)
@@ -63,18 +65,26 @@ def _student_rows(prepared: Prepared, students: Students) -> list[Row]:
     ]
 
 
-def _teacher_rows(params: Params, prepared: Prepared, layout: Layout) -> list[Row]:
-    return [
-        {"seed": seed, "pool": pool, "architecture": name} | row
+def _teacher_answers(params: Params, layout: Layout) -> Teachers:
+    return {
+        (seed, pool, name): read_logits(layout.teacher_predictions(seed, pool, name))[params.teachers.checkpoint]
         for seed in params.seeds
         for pool in POOLS
         for name in teachers_needed(params.methods, pool, params.teacher_names(pool))
-        for answers in [read_logits(layout.teacher_predictions(seed, pool, name))]
-        for row in figures_of(prepared, answers[params.teachers.checkpoint])
+    }
+
+
+def _teacher_rows(prepared: Prepared, teachers: Teachers) -> list[Row]:
+    return [
+        {"seed": seed, "pool": pool, "architecture": name} | row
+        for (seed, pool, name), logits in teachers.items()
+        for row in figures_of(prepared, logits)
     ]
 
 
-def _training_rows(params: Params, data: PreparedData, layout: Layout, students: Students) -> list[Row]:
+def _training_rows(
+    params: Params, data: PreparedData, layout: Layout, students: Students, teachers: Teachers
+) -> list[Row]:
     """How long each network trained, whether its loss still falls, and which labels it repeats, teachers first."""
     prepared = data.prepared(params)
     train = prepared.rows("train")
@@ -90,12 +100,10 @@ def _training_rows(params: Params, data: PreparedData, layout: Layout, students:
         key = {"seed": seed, "network": network, "pool": pool or ""}
         rows.extend(key | {"metric": metric, "value": value} for metric, value in found.items())
 
+    for (seed, pool, name), logits in teachers.items():
+        seen = data.members(params)[name] if pool == "subset" else None
+        add(seed, name, pool, layout.teacher_history(seed, pool, name), logits, seen)
     for seed in params.seeds:
-        for pool in POOLS:
-            for name in teachers_needed(params.methods, pool, params.teacher_names(pool)):
-                seen = data.members(params)[name] if pool == "subset" else None
-                answers = read_logits(layout.teacher_predictions(seed, pool, name))[params.teachers.checkpoint]
-                add(seed, name, pool, layout.teacher_history(seed, pool, name), answers, seen)
         for name in ordered(params.methods):
             method = METHODS[name]
             own = method.run == name  # the length of another's run stands with that

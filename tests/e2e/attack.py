@@ -161,7 +161,7 @@ def _size(path: Path) -> int | None:
 
 
 def _require_plain(log: Path, strike: Strike) -> None:
-    """A full disk or Ctrl-C ends in words; a killed process says nothing."""
+    """A full disk or Ctrl-C must not print a traceback; what kill -9 leaves on the screen does not count."""
     printed = log.read_text()
     assert strike.kind == "kill" or "Traceback" not in printed, f"{strike}:\n{printed}"
 
@@ -203,6 +203,7 @@ def main() -> None:
                 input()
             sys.exit(1)
         finally:
+            shutil.rmtree(attack.logs, ignore_errors=True)
             for what, count in attack.counts.items():
                 print(f"{count:4d} {what}")
 

@@ -63,3 +63,14 @@ def test_a_grid_without_a_pair_has_a_table_of_comparisons_without_rows(params, t
     assert len(pairs) == 0
     assert list(pairs.columns)[:4] == ["noise.rate", "method_a", "method_b", "metric"]
     assert {"difference", "p_holm", "resampled"} < set(pairs.columns)
+
+
+def test_early_stopping_is_in_the_tables_though_its_weights_are_the_selected_ones(params, tmp_path):
+    students = {"roskd": {0: outcome(2), 1: outcome(4)}, "early_stopped": {0: outcome(10), 1: outcome(10)}}
+    write_tables([Cell({"noise.rate": 0.2}, students)], params, tmp_path)
+    summary = pd.read_csv(tmp_path / SUMMARY).query("metric == 'f1_macro'")
+    assert set(zip(summary["method"], summary["checkpoint"], strict=True)) == {
+        ("roskd", "smoothed"), ("early_stopped", "selected"),
+    }  # fmt: skip
+    pairs = pd.read_csv(tmp_path / COMPARISONS).query("metric == 'f1_macro'").set_index(["method_a", "method_b"])
+    assert pairs.loc[("roskd", "early_stopped"), "difference"] == pytest.approx(0.175)

@@ -257,3 +257,17 @@ def test_figures_of_a_method_of_older_code_are_passed_over(client, finished, lay
 def test_every_class_name_that_is_allowed_gives_a_metric_that_mlflow_allows(name):
     require_class_names([name, "other"], "test", listed=True)
     _validate_metric_name(records._key("test", "selected", "precision_at_0.5", name))
+
+
+@pytest.mark.parametrize(
+    ("method", "checkpoint", "key"),
+    [
+        ("baseline_1", "last", None),  # the last point of the run's own curve
+        ("roskd_cross", "smoothed", "val/f1_macro"),
+        ("roskd_cross", "last", "val/last/f1_macro"),
+        ("early_stopped", "selected", "val/f1_macro"),
+    ],
+)
+def test_a_method_shows_the_validation_of_its_own_weights(method, checkpoint, key):
+    row = {"method": method, "checkpoint": checkpoint, "split": "val", "metric": "f1_macro", "class": ""}
+    assert records._student_key(row) == key
