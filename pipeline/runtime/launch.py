@@ -90,6 +90,7 @@ def _nodes() -> int:
 
 def _run(job: dict[str, Any], processes: int | None, node: int) -> None:
     os.environ.setdefault("LOGLEVEL", "CRITICAL")  # the elastic agent's own log repeats what the message below says
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # a first machine that ends first leaves a stack trace here
     import torch
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
