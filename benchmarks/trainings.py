@@ -31,7 +31,8 @@ from pipeline.distillation.objective import (
 from pipeline.distillation.reinforced import SelectionPolicy
 from pipeline.distillation.soft_labels import SoftLabels, write_soft_labels
 from pipeline.distillation.weighting import StochasticWeights
-from pipeline.params.tree import Params, ViewParams, WeightingParams
+from pipeline.params.learning import WeightingParams
+from pipeline.params.tree import Params, ViewParams
 from pipeline.training.device import autocast_dtype
 from pipeline.training.feed import open_images
 from pipeline.training.loop import Schedule, TrainingSet, _Training, seeded_model

@@ -78,6 +78,6 @@ def load_weights(model: nn.Module, path: Path) -> None:
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise WeightsError(
-            f"{path}: holds another network than the one asked for ({reason}); architecture, stem and number of "
-            "classes must be those it was trained with"
+            f"{path}: holds another network than the one asked for ({reason}); architecture, stem, width and "
+            "number of classes must be those it was trained with"
         ) from error

@@ -6,26 +6,37 @@ import torch
 from torch import nn
 
 from models.classifier import Classifier, WeightsError
-from models.names import ARCHITECTURES, Stem
+from models.names import ARCHITECTURES, Architecture, Stem
 
 
 def build(
-    name: str, *, num_classes: int, stem: Stem = "imagenet", weights: Literal["imagenet"] | None = None
+    name: Architecture,
+    *,
+    num_classes: int,
+    stem: Stem = "imagenet",
+    width: float = 1.0,
+    weights: Literal["imagenet"] | None = None,
 ) -> Classifier:
     """Return a network for `num_classes` logits; torch's global random state decides its initial weights.
 
     `stem`: "imagenet" is torchvision's own; "small" keeps the full resolution of small images: a 3x3 convolution of
     stride 1 and no max-pooling (MobileNet-v2: stride 1 in the first convolution).
+    `width`: factor on the channels of every layer, 0.125 to 2; 1 is torchvision's own network.
     `weights`: "imagenet" starts from torchvision's IMAGENET1K_V1 weights (downloaded once), except for the head and for
     a first convolution that the small stem replaces; None starts from scratch.
-    Raises ValueError for an unknown name, stem or weights, WeightsError where the download fails.
+    Raises ValueError for an unknown name, stem or weights, or weights of another width; WeightsError where the download
+    fails.
     """
-    from torchvision.models import DenseNet, MobileNetV2, ResNet, get_model  # seconds, for who builds a network alone
+    from torchvision.models import DenseNet, MobileNetV2, ResNet  # seconds, for who builds a network alone
+
+    from models.scaled import scaled
 
     _require("architecture", name, ARCHITECTURES)
     _require("stem", stem, get_args(Stem))
     _require("weights", weights, ("imagenet", None))
-    network = _pretrained(name) if weights else get_model(name, weights=None)
+    if weights and width != 1:
+        raise ValueError(f"weights is {weights} and width {width:g}; pretrained weights have width 1")
+    network = _published(name, weights) if width == 1 else scaled(name, width)
     match network:
         case ResNet():
             head = nn.Linear(network.fc.in_features, num_classes)
@@ -61,9 +72,11 @@ def _small_convolution(replaced: nn.Conv2d) -> nn.Conv2d:
     return convolution
 
 
-def _pretrained(name: str) -> nn.Module:
+def _published(name: str, pretrained: Literal["imagenet"] | None) -> nn.Module:
     from torchvision.models import get_model, get_model_weights
 
+    if pretrained is None:
+        return get_model(name, weights=None)
     weights = get_model_weights(name)["IMAGENET1K_V1"]
     try:
         return get_model(name, weights=weights)

@@ -13,7 +13,7 @@ from pipeline.distillation import robust_losses
 from pipeline.distillation.losses import supervised_loss
 from pipeline.distillation.methods import Rival
 from pipeline.distillation.objective import Batch, Memoryless, Objective
-from pipeline.params.tree import RivalParams
+from pipeline.params.learning import RivalParams
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Total = Callable[[Tensor], Tensor]

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from models.inference import to_device
 from pipeline.common.seeds import stream
-from pipeline.params.tree import WeightingParams
+from pipeline.params.learning import WeightingParams
 
 
 def uniform_weights(K: int, device: torch.device) -> Tensor:

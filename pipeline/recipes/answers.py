@@ -30,7 +30,7 @@ def answers(workshop: Workshop, params: Params, seed: int, name: str, weights: P
 
     def make(folder: Path, on_epoch: OnEpoch) -> None:
         bench = workshop.bench(params, seed)
-        network = build(architecture_of(name), num_classes=len(bench.prepared.classes), stem=params.teachers.stem)
+        network = build(architecture_of(name), num_classes=len(bench.prepared.classes), **params.teachers.layers)
         load_weights(network, weights)
         network, rows, views = network.to(bench.device), bench.prepared.rows("train"), bench.views
 
@@ -49,7 +49,7 @@ def answers(workshop: Workshop, params: Params, seed: int, name: str, weights: P
     decides = {
         "code": fingerprint(__name__),
         "architecture": architecture_of(name),
-        "stem": params.teachers.stem,
+        **params.teachers.layers,
         **origin,
     }
     return Node("answers", f"soft labels of {name}, seed {seed}", decides, (ANSWERS, ORIGIN), make)

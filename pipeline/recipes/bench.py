@@ -21,7 +21,8 @@ from pipeline.distillation.losses import Balance, balance_for
 from pipeline.distillation.objective import Objective
 from pipeline.evaluation.metrics import epoch_metrics, primary_metric
 from pipeline.evaluation.predictions import EVALUATED, Logits
-from pipeline.params.tree import Params, StudentParams, TeacherParams
+from pipeline.params.learning import StudentParams, TeacherParams
+from pipeline.params.tree import Params
 from pipeline.recipes.store import OnEpoch
 from pipeline.training.device import autocast_dtype, pick_device
 from pipeline.training.feed import epoch_batches, open_images
@@ -70,11 +71,9 @@ class Bench:
 
     def network(self, architecture: Architecture, section: TeacherParams | StudentParams, name: str) -> Classifier:
         """A network whose initial weights depend on the seed and `name` alone."""
-        classes = len(self.prepared.classes)
+        classes, weights = len(self.prepared.classes), section.weights
         return seeded_model(
-            lambda: build(architecture, num_classes=classes, stem=section.stem, weights=section.weights),
-            self.seed,
-            name,
+            lambda: build(architecture, num_classes=classes, weights=weights, **section.layers), self.seed, name
         )
 
     def validate(self, model: nn.Module) -> dict[str, float]:

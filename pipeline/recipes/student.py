@@ -27,7 +27,8 @@ from pipeline.distillation.rivals import rival_objective
 from pipeline.distillation.soft_labels import SoftLabels
 from pipeline.distillation.weighting import StochasticWeights
 from pipeline.evaluation.predictions import write_logits
-from pipeline.params.tree import Params, RivalParams
+from pipeline.params.learning import RivalParams
+from pipeline.params.tree import Params
 from pipeline.recipes.bench import Bench
 from pipeline.recipes.code import fingerprint
 from pipeline.recipes.store import Node, OnEpoch
@@ -117,8 +118,8 @@ def _teachers(bench: Bench, sources: Sequence[Source]) -> Teachers | None:
         return None
     if bench.params.distillation.soft_labels == "stored":
         return SoftLabels([source.path for source in sources], bench.device)
-    classes, stem = len(bench.prepared.classes), bench.params.teachers.stem
-    networks = [build(architecture_of(source.name), num_classes=classes, stem=stem) for source in sources]
+    classes, layers = len(bench.prepared.classes), bench.params.teachers.layers
+    networks = [build(architecture_of(source.name), num_classes=classes, **layers) for source in sources]
     for source, network in zip(sources, networks, strict=True):
         load_weights(network, source.path)
     return OnlineTeachers([network.to(bench.device) for network in networks], classes)

@@ -20,7 +20,7 @@ def run(params: Params, layout: Layout) -> None:
     """Write onnx/student.onnx and what serving must know of it; refuse a file that answers differently."""
     prepared, seed, name = load_prepared(layout, params.task), params.seeds[0], served(params.methods)
     method = METHODS[name]
-    student = build(params.student.architecture, num_classes=len(prepared.classes), stem=params.student.stem)
+    student = build(params.student.architecture, num_classes=len(prepared.classes), **params.student.layers)
     load_weights(student, layout.student_weights(seed, method.pool, method.run, method.checkpoint))
     student.eval()
     channels = prepared.images.shape[-1]

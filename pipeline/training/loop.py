@@ -17,7 +17,7 @@ from pipeline.common.seeds import derive
 from pipeline.data.views import Views
 from pipeline.distillation.objective import Batch, Objective
 from pipeline.distillation.smoothing import RunningAverage, warmup_epochs
-from pipeline.params.tree import TrainingParams
+from pipeline.params.learning import TrainingParams
 from pipeline.training.compiling import compile_model, plain_compile_errors
 from pipeline.training.device import autocast_dtype
 from pipeline.training.feed import share, steps_of_epoch

@@ -13,7 +13,7 @@ from pipeline.distillation.weighting import (
     stochastic_weights,
     uniform_weights,
 )
-from pipeline.params.tree import WeightingParams
+from pipeline.params.learning import WeightingParams
 
 
 def weighting(**changes: object) -> WeightingParams:

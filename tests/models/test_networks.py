@@ -9,6 +9,7 @@ from torch import nn
 from models.classifier import WeightsError
 from models.names import ARCHITECTURES
 from models.networks import build
+from models.scaled import scaled
 
 FEATURES = {"resnet18": 512, "resnet34": 512, "resnet50": 2048, "mobilenet_v2": 1280, "densenet121": 1024}
 PARAMETERS = {  # torchvision's published counts, less the head for 1000 classes
@@ -57,6 +58,46 @@ def test_shapes_sizes_and_resolution(name, stem):
         assert count(model.backbone) == PARAMETERS[name]
 
 
+def channels(model: nn.Module) -> list[int]:
+    return [module.out_channels for module in model.modules() if isinstance(module, nn.Conv2d)]
+
+
+@pytest.mark.parametrize("stem", ["imagenet", "small"])
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_a_quarter_of_the_channels(name, stem):
+    """MobileNet-v2 keeps its last 1,280 channels and rounds to multiples of 8: 32 to 8, 24 to 8, 96 to 24."""
+    with torch.device("meta"):
+        published = build(name, num_classes=5, stem=stem)
+        model = build(name, num_classes=5, stem=stem, width=0.25).eval()
+        features, logits = model(torch.rand(2, 3, 32, 32), return_features=True)
+    assert logits.shape == (2, 5)
+    if name == "mobilenet_v2":
+        assert features.shape == (2, 1280)
+        assert channels(model)[:6] == [8, 8, 8, 48, 48, 8]
+        assert channels(model)[-1] == 1280
+    else:
+        assert features.shape == (2, FEATURES[name] // 4)
+        assert [4 * count for count in channels(model)] == channels(published)
+
+
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_width_one_scaled_is_the_published_network(name):
+    with torch.device("meta"):
+        own, published = scaled(name, 1.0), build(name, num_classes=2).backbone
+    shapes = {key: value.shape for key, value in own.state_dict().items() if not key.startswith(("fc.", "classifier."))}
+    assert shapes == {key: value.shape for key, value in published.state_dict().items()}
+
+
+def test_a_scaled_network_is_seeded_and_starts_as_the_published_one_does():
+    """Kaiming's fan-out gives a 7x7 convolution to 16 channels the standard deviation sqrt(2 / (16 * 49))."""
+    torch.manual_seed(0)
+    first = build("resnet18", num_classes=3, width=0.25)
+    torch.manual_seed(0)
+    again = build("resnet18", num_classes=3, width=0.25)
+    assert all(torch.equal(value, again.state_dict()[key]) for key, value in first.state_dict().items())
+    assert float(first.backbone.conv1.weight.detach().std()) == pytest.approx((2 / (16 * 49)) ** 0.5, rel=0.05)
+
+
 @pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2"])
 def test_seed_decides_the_initial_weights(name):
     states = []
@@ -72,6 +113,7 @@ def test_seed_decides_the_initial_weights(name):
     [
         ({"name": "resnet19"}, "architecture is 'resnet19'; known are resnet18, .*densenet121"),
         ({"stem": "tiny"}, "stem is 'tiny'; known are imagenet, small"),
+        ({"weights": "imagenet", "width": 0.5}, r"weights is imagenet and width 0\.5; pretrained weights have width 1"),
         ({"weights": "places"}, "weights is 'places'; known are imagenet, None"),
     ],
 )

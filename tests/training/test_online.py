@@ -8,7 +8,8 @@ from pipeline.distillation.objective import Distillation, DistillationTerms, Tea
 from pipeline.distillation.online import OnlineTeachers
 from pipeline.distillation.soft_labels import SoftLabels
 from pipeline.distillation.weighting import StochasticWeights
-from pipeline.params.tree import ViewParams, WeightingParams
+from pipeline.params.learning import WeightingParams
+from pipeline.params.tree import ViewParams
 from pipeline.training.loop import Fitted, fit, seeded_model
 from pipeline.training.resume import ResumeFile
 from tests.training.tiny import CPU, C, N, schedule, small_network, training_set, write_answers

@@ -22,7 +22,8 @@ from pipeline.distillation.reinforced import SelectionPolicy
 from pipeline.distillation.rivals import EarlyLearning
 from pipeline.distillation.soft_labels import SoftLabels, write_soft_labels
 from pipeline.distillation.weighting import StochasticWeights
-from pipeline.params.tree import RivalParams, TrainingParams, ViewParams, WeightingParams
+from pipeline.params.learning import RivalParams, TrainingParams, WeightingParams
+from pipeline.params.tree import ViewParams
 from pipeline.training.loop import Fitted, Schedule, TrainingSet, fit, seeded_model
 from pipeline.training.resume import ResumeFile
 
