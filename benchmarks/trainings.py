@@ -156,8 +156,9 @@ def training(
     validate: Callable[[nn.Module], object] = lambda model: None,
     smoothed: bool = False,
     world: World | None = None,
+    model: nn.Module | None = None,
 ) -> _Training:
-    """The product's training of a ResNet-18 student; its `run_epoch` is what is timed.
+    """The product's training of a ResNet-18 student, or of `model`; its `run_epoch` is what is timed.
 
     The schedule is that of `params`, the learning rate that of its start; `validate` is called after each epoch.
     """
@@ -168,4 +169,4 @@ def training(
         return {"none": 0.0}
 
     schedule = Schedule(params.training.model_copy(update=fixed), 0, validated, "none", 0.0 if smoothed else None)
-    return _Training(network(), data, task, schedule, device, world or World(device))
+    return _Training(model or network(), data, task, schedule, device, world or World(device))

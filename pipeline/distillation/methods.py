@@ -11,7 +11,7 @@ from typing import Literal
 from pipeline.common.layout import CHECKPOINTS, Checkpoint, Pool
 
 Weighting = Literal["uniform", "stochastic", "reinforced"]
-Rival = Literal["label_smoothing", "gce", "sce", "elr"]
+Rival = Literal["label_smoothing", "gce", "sce", "elr", "co_teaching"]
 """What other authors do against wrong labels, without teachers."""
 
 
@@ -78,6 +78,7 @@ METHODS: dict[str, Method] = {
     "gce": Method("Generalised cross-entropy", "gce", None, paper=False, rival="gce"),
     "sce": Method("Symmetric cross-entropy", "sce", None, paper=False, rival="sce"),
     "elr": Method("Early-learning regularisation", "elr", None, paper=False, rival="elr"),
+    "co_teaching": Method("Co-teaching", "co_teaching", None, paper=False, rival="co_teaching"),
 }
 """Every method by name, in the order of the tables: the paper's with variations of them, then the rivals."""
 RIVALS = tuple(METHODS)[tuple(METHODS).index("early_stopped") :]

@@ -4,19 +4,29 @@ They have no class weights; `training.balance` is the supervised loss's.
 """
 
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from models.names import Task
 from pipeline.distillation import robust_losses
+from pipeline.distillation.co_teaching import CoTeaching
 from pipeline.distillation.losses import supervised_loss
 from pipeline.distillation.methods import Rival
 from pipeline.distillation.objective import Batch, Memoryless, Objective
 from pipeline.params.learning import RivalParams
+from pipeline.params.tree import Params
 
 Loss = Callable[[Tensor, Tensor], Tensor]
-Total = Callable[[Tensor], Tensor]
+
+
+class Processes(Protocol):
+    """What the processes that share each batch exchange: sums of a tensor, and everyone's rows of one."""
+
+    def total(self, values: Tensor) -> Tensor: ...
+
+    def gather(self, values: Tensor) -> Tensor: ...
 
 
 class Robust(Memoryless):
@@ -34,12 +44,14 @@ class EarlyLearning(Memoryless):
     """ELR: cross-entropy plus a pull towards the running mean of each sample's earlier answers (Liu et al. 2020).
 
     The memory, float32 (N, 1, C), for multilabel (N, C, 2), starts at 0 and takes in every answer before the loss is
-    formed. `total` sums a tensor over all processes, which exchange what they have remembered at the end of an epoch.
+    formed. The processes exchange what they have remembered at the end of an epoch.
     """
 
-    def __init__(self, task: Task, shape: tuple[int, int], params: RivalParams, device: torch.device, total: Total):
+    def __init__(
+        self, task: Task, shape: tuple[int, int], params: RivalParams, device: torch.device, processes: Processes
+    ) -> None:
         self._task: Task = task
-        self._beta, self._weight, self._total = params.elr_beta, params.elr_lambda, total
+        self._beta, self._weight, self._total = params.elr_beta, params.elr_lambda, processes.total
         N, C = shape
         self._memory = torch.zeros((N, 1, C) if task == "multiclass" else (N, C, 2), device=device)
         self._seen = torch.zeros((N, 1, 1), device=device)
@@ -73,16 +85,20 @@ class EarlyLearning(Memoryless):
 
 
 def rival_objective(
-    name: Rival, task: Task, params: RivalParams, shape: tuple[int, int], device: torch.device, total: Total
+    name: Rival, params: Params, shape: tuple[int, int], device: torch.device, processes: Processes
 ) -> Objective:
-    """Return the objective of a rival; `shape`: number of training samples and classes; `total`: see EarlyLearning."""
+    """Return the objective of a rival; `shape`: number of training samples and classes."""
+    task, own = params.task, params.rivals
     match name:
         case "label_smoothing":
-            return Robust(lambda z, y: robust_losses.label_smoothing(z, y, task, share=params.label_smoothing))
+            return Robust(lambda z, y: robust_losses.label_smoothing(z, y, task, share=own.label_smoothing))
         case "gce":
-            return Robust(lambda z, y: robust_losses.generalised_cross_entropy(z, y, task, q=params.gce_q))
+            return Robust(lambda z, y: robust_losses.generalised_cross_entropy(z, y, task, q=own.gce_q))
         case "sce":
-            alpha, beta = params.sce_alpha, params.sce_beta
+            alpha, beta = own.sce_alpha, own.sce_beta
             return Robust(lambda z, y: robust_losses.symmetric_cross_entropy(z, y, task, alpha=alpha, beta=beta))
         case "elr":
-            return EarlyLearning(task, shape, params, device, total)
+            return EarlyLearning(task, shape, own, device, processes)
+        case "co_teaching":
+            ramp = max(1, round(own.co_teaching_ramp * params.training.epochs))
+            return CoTeaching(task, params.forget_rate(), ramp, processes.gather)

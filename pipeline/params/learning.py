@@ -95,6 +95,10 @@ class RivalParams(Section):
     sce_beta: Annotated[float, Field(ge=0, description="weight of the reverse cross-entropy, at least 0")]
     elr_beta: Annotated[float, Field(ge=0, lt=1, description="momentum of the memory, in [0, 1)")]
     elr_lambda: Annotated[float, Field(ge=0, description="weight of the pull towards the memory, at least 0")]
+    co_teaching_rate: Annotated[
+        float | None, Field(ge=0, lt=1, description="share of the samples to forget, in [0, 1), or null for noise.rate")
+    ]
+    co_teaching_ramp: Annotated[Fraction, Field(description="share of the epochs until it is reached, 0 to 1")]
 
 
 class SmoothingParams(Section):

@@ -116,6 +116,8 @@ NOISE_OF_TASK: dict[Task, tuple[str, ...]] = {
     "multiclass": ("none", "symmetric", "pair", "matrix", "instance"),
     "multilabel": ("none", "flip"),
 }
+RATED_NOISE = ("symmetric", "pair", "instance")
+"""Kinds of noise whose `rate` is the share of wrong labels; a matrix may have another."""
 
 
 class Params(Section):
@@ -151,6 +153,21 @@ class Params(Section):
             for architecture in self.teachers.architectures
         )
 
+    def forget_rate(self, origin: str = "methods") -> float:
+        """Return the share of the samples that Co-teaching forgets: its parameter's, or that of the injected noise.
+
+        Raises ValueError where neither says it; `origin` names what asks for Co-teaching.
+        """
+        if self.rivals.co_teaching_rate is not None:
+            return self.rivals.co_teaching_rate
+        if self.noise.kind not in RATED_NOISE:
+            raise ValueError(
+                f"{origin} names co_teaching, which forgets as large a share of the samples as is labelled wrongly; "
+                f"with noise.kind {self.noise.kind} that is unknown. Set rivals.co_teaching_rate to your estimate, "
+                "from 0 to below 1"
+            )
+        return self.noise.rate
+
     @model_validator(mode="after")
     def _sections_agree(self) -> Self:
         if len(set(self.seeds)) < len(self.seeds):
@@ -180,6 +197,8 @@ class Params(Section):
                 near = difflib.get_close_matches(name, METHODS, 1)
                 hint = f"did you mean {near[0]}?" if near else f"the methods are {', '.join(METHODS)}"
                 raise ValueError(f"methods names {name!r}, which is no method; {hint}")
+        if "co_teaching" in self.methods:
+            self.forget_rate()
         return self
 
     @model_validator(mode="after")

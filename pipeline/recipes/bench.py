@@ -86,7 +86,7 @@ class Bench:
 
     def train(
         self,
-        model: Classifier,
+        model: nn.Module,
         data: TrainingSet,
         objective: Objective,
         *,

@@ -12,6 +12,7 @@ from models.classifier import Classifier, load_weights, save_weights
 from models.names import architecture_of
 from models.networks import build
 from pipeline.common.layout import Checkpoint
+from pipeline.distillation.co_teaching import Pair, of_first
 from pipeline.distillation.methods import METHODS, Method, teachers_of
 from pipeline.distillation.objective import (
     Distillation,
@@ -77,12 +78,16 @@ def student(
         data = bench.training_set()
         model = bench.network(params.student.architecture, params.student, "student")
         objective = _objective(bench, method, model, data, _teachers(bench, sources), members)
-        resume = folder / "resume.pt"
-        fitted = bench.train(model, data, objective, resume=resume, on_epoch=on_epoch, warmup=params.smoothing.warmup)
+        resume, warmup = folder / "resume.pt", params.smoothing.warmup
+        pair = method.rival == "co_teaching"
+        learner = Pair(model, bench.network(params.student.architecture, params.student, "peer")) if pair else model
+        fitted = bench.train(learner, data, objective, resume=resume, on_epoch=on_epoch, warmup=warmup)
         assert fitted.smoothed is not None
         trained: dict[Checkpoint, Weights] = {
             "last": fitted.last, "selected": fitted.selected, "smoothed": fitted.smoothed,
         }  # fmt: skip
+        if pair:
+            trained = {checkpoint: of_first(values) for checkpoint, values in trained.items()}
         answers = bench.predictions(model, trained)
         if bench.world.leads:
             if weights:
@@ -109,7 +114,8 @@ def _rival(params: Params, method: Method) -> dict[str, Any] | None:
     if method.rival is None:
         return None
     own = {name for name in RivalParams.model_fields if name.startswith(method.rival)}
-    return {"name": method.rival} | params.rivals.model_dump(mode="json", include=own)
+    decides = {"name": method.rival} | params.rivals.model_dump(mode="json", include=own)
+    return decides | ({"co_teaching_rate": params.forget_rate()} if method.rival == "co_teaching" else {})
 
 
 def _teachers(bench: Bench, sources: Sequence[Source]) -> Teachers | None:
@@ -138,7 +144,7 @@ def _objective(
     balance = bench.balance(data)
     if method.rival is not None:
         shape = (N, len(bench.prepared.classes))
-        return rival_objective(method.rival, params.task, params.rivals, shape, device, bench.world.total)
+        return rival_objective(method.rival, params, shape, device, bench.world)
     if answers is None:
         return Supervised(params.task, balance)
     teachers = teachers_of(method, params.teacher_names(method.pool))

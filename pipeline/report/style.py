@@ -23,6 +23,7 @@ METHOD_COLOURS = {
     "gce": "#E7298A",
     "sce": "#66A61E",
     "elr": "#1B4F72",
+    "co_teaching": "#800026",
 }
 """Okabe and Ito's palette, which colour-blind readers can distinguish, with grey and brown added."""
 

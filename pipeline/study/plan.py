@@ -123,8 +123,17 @@ def _grid_units(name: str, params: Params, grid: GridParams) -> tuple[Unit, ...]
     for cell in cells:
         for key in cell:
             _require_variable(f"{origin}.vary", key)
-        with_values(params, cell, f"{origin}, {described(cell)}")
+        settled = with_values(params, cell, f"{origin}, {described(cell)}")
+        if "co_teaching" in grid.methods:
+            _require_forget_rate(settled, origin)
     return tuple(Unit(cell, seed) for cell in cells for seed in params.seeds)
+
+
+def _require_forget_rate(params: Params, origin: str) -> None:
+    try:
+        params.forget_rate(f"{origin}.methods")
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def _require_variable(origin: str, name: str) -> None:

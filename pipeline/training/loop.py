@@ -86,7 +86,7 @@ def seeded_model(build: Callable[[], Classifier], seed: int, name: str) -> Class
 
 
 def fit(
-    model: Classifier,
+    model: nn.Module,
     data: TrainingSet,
     objective: Objective,
     schedule: Schedule,
@@ -129,7 +129,7 @@ class _Training:
 
     def __init__(
         self,
-        model: Classifier,
+        model: nn.Module,
         data: TrainingSet,
         objective: Objective,
         schedule: Schedule,

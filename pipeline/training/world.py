@@ -72,6 +72,19 @@ class World:
             dist.all_reduce(values)
         return values
 
+    def gather(self, values: Tensor) -> Tensor:
+        """Return the rows of all processes, (B, ...), of which each passes its own; nothing is differentiated."""
+        if self.size == 1:
+            return values
+        counts = [torch.zeros(1, dtype=torch.long, device=values.device) for _ in range(self.size)]
+        dist.all_gather(counts, torch.tensor([len(values)], device=values.device))
+        sizes = [int(count) for count in counts]
+        padded = values.new_zeros((max(sizes), *values.shape[1:]))
+        padded[: len(values)] = values
+        parts = [torch.empty_like(padded) for _ in sizes]
+        dist.all_gather(parts, padded)
+        return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
     def same_buffers(self, model: nn.Module) -> None:
         """Give every process the running statistics of process 0."""
         if self.size > 1:

@@ -19,7 +19,7 @@ from pipeline.distillation.methods import (
 
 ALL = [
     "baseline_1", "baseline_2", "baseline_3", "stochastic_full", "baseline_3_same", "baseline_4", "baseline_5",
-    "roskd_unseen", "roskd", "roskd_cross", "early_stopped", "label_smoothing", "gce", "sce", "elr",
+    "roskd_unseen", "roskd", "roskd_cross", "early_stopped", "label_smoothing", "gce", "sce", "elr", "co_teaching",
 ]  # fmt: skip
 FIVE = ("resnet18", "resnet34", "resnet50", "mobilenet_v2", "densenet121")
 THREE = ("resnet34", "resnet18", "mobilenet_v2")
@@ -42,10 +42,13 @@ def test_the_table_says_how_each_method_differs():
         "roskd": ("subset", "stochastic", False, False, "baseline_5", "smoothed"),
         "roskd_cross": ("subset", "uniform", False, True, "roskd_cross", "smoothed"),
         "early_stopped": (None, "uniform", False, False, "baseline_1", "selected"),
-        **{name: (None, "uniform", False, False, name, "last") for name in ("label_smoothing", "gce", "sce", "elr")},
+        **{
+            name: (None, "uniform", False, False, name, "last")
+            for name in ("label_smoothing", "gce", "sce", "elr", "co_teaching")
+        },
     }
     assert {name: one.rival for name, one in METHODS.items() if one.rival} == {
-        name: name for name in ("label_smoothing", "gce", "sce", "elr")
+        name: name for name in ("label_smoothing", "gce", "sce", "elr", "co_teaching")
     }
     assert [name for name, method in METHODS.items() if method.paper] == [
         "baseline_1", "baseline_2", "baseline_3", "baseline_4", "baseline_5", "roskd",

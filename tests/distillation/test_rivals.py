@@ -11,6 +11,7 @@ from pipeline.distillation.losses import supervised_loss
 from pipeline.distillation.methods import METHODS, RIVALS
 from pipeline.distillation.objective import Batch
 from pipeline.distillation.rivals import EarlyLearning, rival_objective
+from pipeline.training.world import World
 
 LOGITS = torch.log(torch.tensor([[0.7, 0.2, 0.1], [0.5, 0.25, 0.25]]))
 TARGETS = torch.tensor([0, 2])
@@ -69,12 +70,14 @@ def test_each_is_cross_entropy_in_its_limit(task, logits, targets):
 
 
 @pytest.mark.parametrize("task", ["multiclass", "multilabel"])
-@pytest.mark.parametrize("name", ["label_smoothing", "gce", "sce", "elr"])
+@pytest.mark.parametrize("name", ["label_smoothing", "gce", "sce", "elr", "co_teaching"])
 def test_logits_of_any_size_give_finite_losses_and_gradients(make_params, task, name):
     logits = torch.tensor([[40.0, -40.0, 0.0], [-90.0, 90.0, 1.0]], requires_grad=True)
     targets = torch.tensor([1, 0]) if task == "multiclass" else torch.tensor([[0.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
-    objective = rival_objective(name, task, make_params().rivals, (2, 3), CPU, lambda values: values)
-    objective.loss(batch(targets), logits, logits)["total"].backward()
+    params = make_params(rivals={"co_teaching_rate": 0.5}).model_copy(update={"task": task})
+    objective = rival_objective(name, params, (2, 3), CPU, World(CPU))
+    answers = torch.stack([logits, logits]) if name == "co_teaching" else logits
+    objective.loss(batch(targets), logits, answers)["total"].backward()
     assert logits.grad is not None
     assert bool(torch.isfinite(logits.grad).all())
     assert bool((logits.grad != 0).any())
@@ -86,7 +89,7 @@ def batch(targets: Tensor, index: list[int] | None = None) -> Batch:
 
 
 def test_the_memory_is_the_running_mean_of_a_samples_answers(make_params):
-    elr = EarlyLearning("multiclass", (3, 3), make_params().rivals, CPU, lambda values: values)
+    elr = EarlyLearning("multiclass", (3, 3), make_params().rivals, CPU, World(CPU))
     answers = LOGITS.exp()
     terms = elr.loss(batch(TARGETS, [2, 0]), LOGITS, LOGITS)
     memory = 0.3 * answers
@@ -98,7 +101,7 @@ def test_the_memory_is_the_running_mean_of_a_samples_answers(make_params):
     kept = elr.state_dict()["memory"]
     assert isinstance(kept, Tensor)
     assert torch.allclose(kept[:, 0], torch.stack([memory[1], torch.zeros(3), memory[0]]))
-    again = EarlyLearning("multiclass", (3, 3), make_params().rivals, CPU, lambda values: values)
+    again = EarlyLearning("multiclass", (3, 3), make_params().rivals, CPU, World(CPU))
     again.load_state_dict({"memory": kept})
     for one in (elr, again):
         one.loss(batch(TARGETS, [2, 0]), LOGITS, LOGITS)
@@ -120,8 +123,8 @@ def test_the_pull_grows_with_agreement_and_a_memory_of_nothing_pulls_nowhere():
 def test_one_finding_is_a_choice_of_two_classes(make_params):
     """The same answers and labels, as a finding and as two classes, give the same loss, step after step."""
     z = torch.tensor([[1.0], [-0.5]])
-    as_finding = EarlyLearning("multilabel", (2, 1), make_params().rivals, CPU, lambda values: values)
-    as_classes = EarlyLearning("multiclass", (2, 2), make_params().rivals, CPU, lambda values: values)
+    as_finding = EarlyLearning("multilabel", (2, 1), make_params().rivals, CPU, World(CPU))
+    as_classes = EarlyLearning("multiclass", (2, 2), make_params().rivals, CPU, World(CPU))
     two = torch.cat([torch.zeros_like(z), z], dim=1)
     for _ in range(3):
         one = as_finding.loss(batch(torch.tensor([[1.0], [0.0]])), z, z)
@@ -130,7 +133,7 @@ def test_one_finding_is_a_choice_of_two_classes(make_params):
 
 
 def test_rivals_come_last_and_need_no_teachers():
-    assert RIVALS == ("early_stopped", "label_smoothing", "gce", "sce", "elr")
+    assert RIVALS == ("early_stopped", "label_smoothing", "gce", "sce", "elr", "co_teaching")
     assert tuple(METHODS)[-len(RIVALS) :] == RIVALS
     for name in RIVALS:
         assert METHODS[name].pool is None

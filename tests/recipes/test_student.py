@@ -26,7 +26,7 @@ def key(make_params):
 
 OWN = {
     "label_smoothing": "label_smoothing", "gce_q": "gce", "sce_alpha": "sce", "sce_beta": "sce", "elr_beta": "elr",
-    "elr_lambda": "elr",
+    "elr_lambda": "elr", "co_teaching_rate": "co_teaching", "co_teaching_ramp": "co_teaching",
 }  # fmt: skip
 
 

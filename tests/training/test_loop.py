@@ -48,7 +48,7 @@ def test_a_batch_can_be_learnt_by_heart(tmp_path):
 
 
 @pytest.mark.parametrize("precision", ["float32", "auto"])
-@pytest.mark.parametrize("kind", ["supervised", "stochastic", "reinforced", "elr"])
+@pytest.mark.parametrize("kind", ["supervised", "stochastic", "reinforced", "elr", "co_teaching"])
 def test_the_same_seed_gives_the_same_weights_and_a_killed_run_ends_like_an_unbroken_one(tmp_path, kind, precision):
     settled = {"params": schedule().params.model_copy(update={"precision": precision})}
     whole = trained(tmp_path, kind, tmp_path / "whole.pt", **settled)

@@ -1,5 +1,6 @@
 """A network, a data set and objectives small enough to train in a test."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch import nn
 from models.classifier import Classifier
 from models.inference import predict
 from pipeline.data.views import Views
+from pipeline.distillation.co_teaching import CoTeaching, Pair
 from pipeline.distillation.losses import Balance
 from pipeline.distillation.objective import (
     Distillation,
@@ -26,10 +28,20 @@ from pipeline.params.learning import RivalParams, TrainingParams, WeightingParam
 from pipeline.params.tree import ViewParams
 from pipeline.training.loop import Fitted, Schedule, TrainingSet, fit, seeded_model
 from pipeline.training.resume import ResumeFile
+from pipeline.training.world import World
 
 CPU = torch.device("cpu")
 N, C, V = 45, 3, 2
-RIVALS = RivalParams(label_smoothing=0.1, gce_q=0.7, sce_alpha=0.1, sce_beta=1.0, elr_beta=0.7, elr_lambda=3.0)
+RIVALS = RivalParams(
+    label_smoothing=0.1,
+    gce_q=0.7,
+    sce_alpha=0.1,
+    sce_beta=1.0,
+    elr_beta=0.7,
+    elr_lambda=3.0,
+    co_teaching_rate=None,
+    co_teaching_ramp=0.05,
+)
 
 
 def small_network(dropout: float = 0.1) -> Classifier:
@@ -100,13 +112,20 @@ def distillation(tmp_path: Path, kind: str, device: torch.device) -> Objective:
 
 def objective(tmp_path: Path, kind: str, device: torch.device = CPU) -> Objective:
     if kind == "elr":
-        return EarlyLearning("multiclass", (N, C), RIVALS, device, lambda values: values)
+        return EarlyLearning("multiclass", (N, C), RIVALS, device, World(device))
+    if kind == "co_teaching":
+        return CoTeaching("multiclass", 0.4, 2, World(device).gather)
     return Supervised("multiclass", Balance()) if kind == "supervised" else distillation(tmp_path, kind, device)
 
 
+def learner(kind: str, build: Callable[[], Classifier] = small_network) -> nn.Module:
+    """The student, or the pair of them that Co-teaching trains."""
+    student = seeded_model(build, 0, "student")
+    return Pair(student, seeded_model(build, 0, "peer")) if kind == "co_teaching" else student
+
+
 def trained(tmp_path: Path, kind: str, resume: Path, **changes: object) -> Fitted:
-    model = seeded_model(small_network, 0, "student")
-    return fit(model, training_set(), objective(tmp_path, kind), schedule(**changes), CPU, ResumeFile(resume))  # type: ignore[arg-type]
+    return fit(learner(kind), training_set(), objective(tmp_path, kind), schedule(**changes), CPU, ResumeFile(resume))  # type: ignore[arg-type]
 
 
 def same(first: Fitted, second: Fitted) -> bool:

@@ -9,14 +9,21 @@ import torch
 from torch import nn
 
 from models.classifier import Classifier
+from pipeline.distillation.co_teaching import CoTeaching
 from pipeline.distillation.objective import ReinforcedDistillation
 from pipeline.distillation.rivals import EarlyLearning
-from pipeline.training.loop import Fitted, fit, seeded_model
+from pipeline.training.loop import Fitted, fit
 from pipeline.training.resume import ResumeFile
 from pipeline.training.world import World
-from tests.training.tiny import CPU, objective, schedule, small_network, training_set
+from tests.training.tiny import CPU, learner, objective, schedule, small_network, training_set
 
-KINDS = [("supervised", 46, 20), ("stochastic", 46, 20), ("reinforced", 12, 5), ("elr", 46, 20)]
+KINDS = [
+    ("supervised", 46, 20),
+    ("stochastic", 46, 20),
+    ("reinforced", 12, 5),
+    ("elr", 46, 20),
+    ("co_teaching", 46, 20),
+]
 """Kind of objective, batch size and epochs; of 46, each epoch is one step of 23 + 22."""
 
 
@@ -37,10 +44,13 @@ def train(folder: Path, kind: str, batch_size: int, epochs: int, world: World) -
         task._policy._total = world.total
     if isinstance(task, EarlyLearning):
         task._total = world.total
+    if isinstance(task, CoTeaching):
+        task._gather = world.gather
     plain = schedule(epochs=epochs)
     settled = replace(plain, params=plain.params.model_copy(update={"batch_size": batch_size}))
-    model = seeded_model(frozen_norms, 0, "student")
-    return fit(model, training_set(), task, settled, CPU, ResumeFile(folder / "training.pt"), world)
+    return fit(
+        learner(kind, frozen_norms), training_set(), task, settled, CPU, ResumeFile(folder / "training.pt"), world
+    )
 
 
 if __name__ == "__main__":
