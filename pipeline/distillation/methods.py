@@ -86,6 +86,8 @@ RIVALS = tuple(METHODS)[tuple(METHODS).index("early_stopped") :]
 
 SUBJECT = "roskd"
 """The method that all others are compared with."""
+CROSS_FITTED = "roskd_cross"
+"""The variation that is compared with the rivals, too."""
 PLAIN = "baseline_1"
 """The student that learns from the given labels alone."""
 
@@ -125,14 +127,16 @@ def checkpoints_of(name: str) -> tuple[Checkpoint, ...]:
 
 
 def families(names: Iterable[str]) -> list[list[tuple[str, str]]]:
-    """Return the pairs that are compared, first minus second, in two families: p-values are corrected within each.
+    """Return the pairs that are compared, first minus second, in three families: p-values are corrected within each.
 
-    The first: SUBJECT against every other method; the second: ingredients' own shares that are not in the first.
+    SUBJECT against every other method; ingredients' own shares that are not among these; and CROSS_FITTED against the
+    plain student and every rival.
     """
     there = ordered(names)
     against = [(SUBJECT, name) for name in there if name != SUBJECT] if SUBJECT in there else []
     shares = [(one.method, one.without) for one in INGREDIENTS if one.method != SUBJECT]
-    return [against, [pair for pair in shares if set(pair) <= set(there)]]
+    beyond = [(CROSS_FITTED, name) for name in there if name in (PLAIN, *RIVALS)] if CROSS_FITTED in there else []
+    return [against, [pair for pair in shares if set(pair) <= set(there)], beyond]
 
 
 def served(names: Sequence[str]) -> str:

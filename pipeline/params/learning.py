@@ -31,6 +31,7 @@ class StudentParams(NetworkParams):
     """The student's network."""
 
     architecture: Architecture
+    lr_factor: Annotated[float, Field(gt=0, description="factor on training.lr for students, greater than 0")]
 
 
 class TeacherParams(NetworkParams):

@@ -43,7 +43,7 @@ def _entries(params: Params) -> dict[str, Any]:
     for key, value in flatten(params).items():
         entries = {f"{key}.{name}": one for name, one in value.items()} if isinstance(value, dict) else {key: value}
         for name, one in entries.items():
-            found[name] = one.model_dump(mode="json") if isinstance(one, BaseModel) else one
+            found[name] = one.model_dump(mode="json", exclude_defaults=True) if isinstance(one, BaseModel) else one
     return found
 
 

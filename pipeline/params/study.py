@@ -6,6 +6,9 @@ from pydantic import Field, Strict, model_validator
 
 from pipeline.params.base import Names, Scalar, Section, Seed
 
+PICKABLE = ("teachers", "student", "training", "distillation", "rivals", "smoothing")
+"""Sections from which each method of a grid may choose by validation: those that leave the data as it is."""
+
 
 class Dimension(Section):
     """One parameter that a study varies: a range, or a list of choices."""
@@ -49,6 +52,16 @@ class GridParams(Section):
         Strict(False),
         Field(min_length=1, description="blocks of {parameter: [values]}"),
     ]
+    pick: Annotated[tuple[str, ...], Strict(False), Field(description="what each method chooses by validation")] = ()
+
+    @model_validator(mode="after")
+    def _picked_is_varied(self) -> Self:
+        for name in self.pick:
+            if any(name not in block for block in self.vary):
+                raise ValueError(f"pick names {name}, which a block of vary leaves out; list its values in each block")
+            if name.split(".")[0] not in PICKABLE:
+                raise ValueError(f"pick names {name}; a method chooses parameters of {', '.join(PICKABLE)}")
+        return self
 
 
 class StudyParams(Section):

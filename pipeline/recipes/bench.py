@@ -93,8 +93,11 @@ class Bench:
         resume: Path,
         on_epoch: OnEpoch,
         warmup: float | None = None,
+        lr_factor: float = 1.0,
     ) -> Fitted:
         """Train, or continue where the file `resume` says; `warmup` None keeps no running average.
+
+        `lr_factor`: times the learning rate of the schedule.
 
         Raises UserError where the disk has no room for what training writes.
         """
@@ -102,10 +105,11 @@ class Bench:
             size = sum(value.nbytes for value in model.state_dict().values())
             require_free(resume.parent, ROOM * size, f"training a network of {size >> 20:,} MiB")
         primary, compiled = primary_metric(self.prepared.task), self.params.machine.compile
+        training = self.params.training
+        training = training.model_copy(update={"lr": lr_factor * training.lr})
         schedule = Schedule(
-            self.params.training, self.seed, self.validate, primary, warmup, on_epoch, compile=compiled,
-            steps=self._steps(),
-        )  # fmt: skip
+            training, self.seed, self.validate, primary, warmup, on_epoch, compile=compiled, steps=self._steps()
+        )
         return fit(model, data, objective, schedule, self.device, ResumeFile(resume), self.world)
 
     def _steps(self) -> int | None:

@@ -81,7 +81,10 @@ def student(
         resume, warmup = folder / "resume.pt", params.smoothing.warmup
         pair = method.rival == "co_teaching"
         learner = Pair(model, bench.network(params.student.architecture, params.student, "peer")) if pair else model
-        fitted = bench.train(learner, data, objective, resume=resume, on_epoch=on_epoch, warmup=warmup)
+        fitted = bench.train(
+            learner, data, objective, resume=resume, on_epoch=on_epoch, warmup=warmup,
+            lr_factor=params.student.lr_factor,
+        )  # fmt: skip
         assert fitted.smoothed is not None
         trained: dict[Checkpoint, Weights] = {
             "last": fitted.last, "selected": fitted.selected, "smoothed": fitted.smoothed,

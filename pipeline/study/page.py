@@ -9,6 +9,7 @@ from pipeline import tracking
 from pipeline.common.errors import UserError
 from pipeline.common.layout import Layout
 from pipeline.distillation.methods import METHODS
+from pipeline.evaluation.predictions import Row
 from pipeline.params.tree import Params
 from pipeline.report.data_card import noise_words
 from pipeline.report.findings import Difference
@@ -25,6 +26,7 @@ from pipeline.study.found import (
     write_trials,
 )
 from pipeline.study.grid import Grid
+from pipeline.study.picks import PICKS, picked_cells, write_picks
 from pipeline.study.plan import Plan, described, finished_cells, make_plan
 from pipeline.study.students import Students
 from pipeline.study.tables import COMPARISONS, RESULTS, SUMMARY, cells_of, write_tables
@@ -56,7 +58,13 @@ def _finish_grid(plan: Plan, params: Params, layout: Layout, students: Students)
     if not cells:
         why = left_out[0] if left_out else f"{len(grid.left())} of {len(plan.units)} are left; run continues with them"
         raise UserError(f"study {plan.name}: no setting is complete with every seed; {why}")
-    write_tables(cells_of(plan, cells, params, students), params, folder)
+    picks: list[Row] = []
+    if plan.picked:
+        found, picks = picked_cells(plan, cells, params, students)
+        write_picks(picks, folder / PICKS)
+    else:
+        found = cells_of(plan, cells, params, students)
+    write_tables(found, params, folder)
     factors = list(plan.factors)
     summary, comparisons = read_tables(folder, factors)
     figure = grid_figure(summary, factors)
@@ -71,10 +79,13 @@ def _finish_grid(plan: Plan, params: Params, layout: Layout, students: Students)
     tables = [summary_table(summary, many)]
     if len(comparisons):
         tables.append(comparison_table(comparisons, many))
+    if picks:
+        tables.append(picks_table(pd.DataFrame(picks), many, plan))
     files = write_page(folder, plan.name, f"Ablation: {plan.name}", lines, tables, {"grid": drawing})
     run = tracking.study_run(params, layout, plan.name, plan.key)
     _track_units(plan, grid, run)
-    run.finish({}, [*files, *(folder / one for one in (RESULTS, SUMMARY, COMPARISONS))], f"ablation grid {plan.name}")
+    written = (RESULTS, SUMMARY, COMPARISONS, *((PICKS,) if picks else ()))
+    run.finish({}, [*files, *(folder / one for one in written)], f"ablation grid {plan.name}")
     for line in left_out:
         print(f"study {plan.name}: {line}")
     print(f"study {plan.name}: {folder / SUMMARY}; page: {files[0]}")
@@ -157,6 +168,7 @@ def _cells_line(plan: Plan, summary: pd.DataFrame, factors: list[str]) -> str:
     parts = [f"{len(summary[factors].drop_duplicates())} settings" if many else "One setting"]
     parts += [f"varied: {', '.join(many)}"] if many else []
     parts += [f"set: {described(fixed)}"] if fixed else []
+    parts += [f"each method at the {', '.join(plan.picked)} that validation favours"] if plan.picked else []
     return f"{'; '.join(parts)}. Methods: {', '.join(METHODS[name].title for name in plan.methods)}."
 
 
@@ -201,8 +213,27 @@ def comparison_table(comparisons: pd.DataFrame, factors: list[str]) -> Table:
         cells.append([*pair, *setting, difference.text, difference.verdict, f"{difference.p_holm:.3f}"])
     scope = "groups and seeds" if kind == "groups+seeds" else "test groups, with the seeds fixed"
     caption = (
-        f"Differences, first minus second, with 95 % intervals from a paired bootstrap over {scope}. Two families in "
-        "each setting, RoS-KD against every other method and the shares of its ingredients; p after Holm within each."
+        f"Differences, first minus second, with 95 % intervals from a paired bootstrap over {scope}. Families in each "
+        "setting: RoS-KD against every other method, the shares of its ingredients, and cross-fitting against plain "
+        "training and the rivals; p after Holm within each."
     )
     heads = ["Method", "minus", *factors, "figure", "difference", "the first is", "p (Holm)"]
     return Table(caption, heads, cells, 3 + len(factors))
+
+
+def picks_table(picks: pd.DataFrame, factors: list[str], plan: Plan) -> Table:
+    """The page's table of what each method could choose from, and what it chose."""
+    metric = f"val/{plan.metric}"
+    picks = picks.assign(setting=[described({name: row[name] for name in plan.picked}) for _, row in picks.iterrows()])
+    settings = list(dict.fromkeys(picks["setting"]))
+    cells = []
+    for key, rows in picks.groupby([*factors, "method"], sort=False):
+        *values, method = key
+        found = {row["setting"]: f"{row[metric]:.3f}" + " ✓" * row["chosen"] for row in rows.to_dict("records")}
+        shown = [found.get(one, "failed") for one in settings]
+        cells.append([METHODS[str(method)].title, *map(str, values), *shown])
+    caption = (
+        f"Mean {plan.metric} over seeds on the validation split, whose labels are as noisy as those trained on; ✓: the "
+        "setting that a method chose, and has in the tables above."
+    )
+    return Table(caption, ["Method", *factors, *settings], cells, text=1 + len(factors))

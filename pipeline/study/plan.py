@@ -41,7 +41,8 @@ class Unit:
 class Plan:
     """A study's units, and the definition that must stay as it was when the study began.
 
-    `methods` are a grid's; a search has none. `metric` is of validation.
+    `methods` are a grid's; a search has none. `metric` is of validation. `picked`: the parameters of which each method
+    chooses its own value.
     """
 
     name: str
@@ -49,6 +50,7 @@ class Plan:
     methods: tuple[str, ...]
     metric: str
     definition: dict[str, Any]
+    picked: tuple[str, ...] = ()
 
     @property
     def is_grid(self) -> bool:
@@ -62,8 +64,8 @@ class Plan:
 
     @property
     def factors(self) -> tuple[str, ...]:
-        """The parameters that a grid's blocks vary, each once."""
-        return tuple(dict.fromkeys(name for unit in self.units for name in unit.values))
+        """The parameters that tell a grid's cells apart, each once."""
+        return tuple(dict.fromkeys(name for unit in self.units for name in unit.values if name not in self.picked))
 
     @property
     def runs(self) -> list[str]:
@@ -94,9 +96,10 @@ def make_plan(name: str, params: Params, data_digest: str) -> Plan:
     own: dict[str, Any] = {"metric": metric, "data": data_digest, "params": _plain(fixed)}
     if grid:
         own |= {"methods": list(grid.methods), "vary": _plain([unit.values for unit in varied])}
+        own |= {"pick": list(grid.pick)} if grid.pick else {}
     else:
         own |= {"space": {key: one.model_dump(mode="json") for key, one in study.space.items()}}
-    return Plan(name, varied, grid.methods if grid else (), metric, own)
+    return Plan(name, varied, grid.methods if grid else (), metric, own, grid.pick if grid else ())
 
 
 def _search_units(params: Params) -> tuple[Unit, ...]:

@@ -58,12 +58,17 @@ def write_tables(cells: Iterable[Cell], params: Params, folder: Path) -> None:
 def cells_of(plan: Plan, wanted: Iterable[Values], params: Params, students: Students) -> Iterator[Cell]:
     """Yield the cells of `wanted` values, which are finished; every student comes from the store."""
     for values in wanted:
-        own = with_values(params, values, f"study {plan.name}")
+        own = settled(plan, values, params)
         found = {run: {seed: students.train(own, seed, run) for seed in params.seeds} for run in plan.runs}
         known = flatten(own)  # a block may leave to params.yaml what another varies
         yield Cell(
             {name: known[name] for name in plan.factors}, {name: found[METHODS[name].run] for name in plan.methods}
         )
+
+
+def settled(plan: Plan, values: Values, params: Params) -> Params:
+    """Return the parameters of a cell."""
+    return with_values(params, values, f"study {plan.name}")
 
 
 def _results(cell: Cell) -> Iterator[Row]:

@@ -7,6 +7,7 @@ from pipeline.distillation.methods import (
     INGREDIENTS,
     METHODS,
     PLAIN,
+    RIVALS,
     SUBJECT,
     checkpoints_of,
     families,
@@ -123,7 +124,8 @@ def test_a_run_is_measured_at_every_checkpoint_and_another_result_of_it_at_its_o
     ],
 )  # fmt: skip
 def test_roskd_is_compared_with_every_other_and_the_ingredients_own_shares_are_a_second_family(names, against, shares):
-    assert families(names) == [against, shares]
+    beyond = [("roskd_cross", name) for name in ("baseline_1", *RIVALS)] if "roskd_cross" in names else []
+    assert families(names) == [against, shares, beyond]
 
 
 def test_each_ingredient_is_a_difference_of_two_methods():

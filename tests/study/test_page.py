@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 
 from pipeline.report.study_plots import grid_figure, main_rows, varied
-from pipeline.study.page import comparison_table, read_tables, summary_table
+from pipeline.study.page import comparison_table, picks_table, read_tables, summary_table
+from pipeline.study.picks import picked_cells
 from pipeline.study.plan import make_plan
 from pipeline.study.tables import cells_of, write_tables
-from tests.study.made_outcome import Students
+from tests.study.made_outcome import Students, made_outcome
 
 
 @pytest.fixture
@@ -34,6 +35,34 @@ def test_a_block_that_leaves_a_parameter_alone_shows_its_value(tables):
     ]
     assert all(row[3] == "1.000 [1.000, 1.000]" for row in rows)
     assert len(comparison_table(comparisons, many).rows) == 3 * 2
+
+
+def test_a_grid_shows_what_each_method_could_choose_and_what_it_chose(tmp_path, make_params):
+    """Validation favours factor 2 for RoS-KD, and cannot tell the factors of Baseline I apart: it keeps the first."""
+    blocks = [{"noise.rate": [0.2, 0.4], "student.lr_factor": [1.0, 2.0]}]
+    grid = {"methods": ["roskd", "baseline_1"], "vary": blocks, "pick": ["student.lr_factor"]}
+    params = make_params(study={"grids": {"mine": grid}})
+    plan = make_plan("mine", params, "0" * 64)
+    assert plan.factors == ("noise.rate",)
+
+    class Better(Students):
+        def train(self, params, seed, run, on_epoch=None):
+            return made_outcome(1 if run == "baseline_5" and params.student.lr_factor == 1 else 0)
+
+    wanted = [unit.values for unit in plan.units if unit.values != {"noise.rate": 0.4, "student.lr_factor": 1.0}]
+    cells, picks = picked_cells(plan, wanted, params, Better())
+    assert [cell.values for cell in cells] == [{"noise.rate": 0.2}, {"noise.rate": 0.4}]
+    write_tables(cells, params, tmp_path)
+    rows = main_rows(read_tables(tmp_path, ["noise.rate"])[0])
+    assert set(rows.loc[rows["metric"] == "f1_macro", "value"]) == {1.0}, "figures are those of the chosen settings"
+    table = picks_table(pd.DataFrame(picks), ["noise.rate"], plan)
+    assert table.heads == ["Method", "noise.rate", "student.lr_factor 1", "student.lr_factor 2"]
+    assert table.rows == [
+        ["RoS-KD (V, smoothed)", "0.2", "0.899", "1.000 ✓"],
+        ["Baseline I (no teacher)", "0.2", "1.000 ✓", "1.000"],
+        ["RoS-KD (V, smoothed)", "0.4", "failed", "1.000 ✓"],
+        ["Baseline I (no teacher)", "0.4", "failed", "1.000 ✓"],
+    ]
 
 
 def test_every_setting_is_in_the_picture(tables):

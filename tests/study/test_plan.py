@@ -70,6 +70,7 @@ def test_the_grids_of_the_repository_hold_what_they_promise(name):
         "ingredients": 1,
         "beyond": 9,
         "rivals": 2,
+        "fair": 6,
         "weighting": 12,
         "noise": 16,
         "teachers": 5,
