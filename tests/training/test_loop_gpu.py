@@ -12,15 +12,15 @@ from models.inference import Images, PlainImages, predict
 from pipeline.training import loop
 from pipeline.training.device import pick_device
 from pipeline.training.feed import PrefetchedImages, ResidentImages
-from pipeline.training.loop import Fitted, Schedule, fit, seeded_model
+from pipeline.training.loop import Fitted, Schedule, fit
 from pipeline.training.resume import ResumeFile
-from tests.training.tiny import CPU, objective, schedule, small_network, training_set
+from tests.training.tiny import CPU, learner, objective, schedule, small_network, training_set
 
 pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
 ]
-KINDS = ["supervised", "stochastic", "reinforced"]
+KINDS = ["supervised", "stochastic", "reinforced", "elr", "co_teaching"]
 LAST_STEP = 4
 """45 samples in batches of at most 11 are 5 steps."""
 PARTING = 0.2
@@ -57,7 +57,7 @@ def run(tmp_path: Path, kind: str, device: torch.device, images: Images, **chang
     settled = schedule_on(images, device, **changes)
     resume = tmp_path / "r.pt"
     resume.unlink(missing_ok=True)
-    model = seeded_model(network, 0, "student")
+    model = learner(kind, network)
     return fit(model, data, objective(tmp_path, kind, device), settled, device, ResumeFile(resume))
 
 
