@@ -93,7 +93,8 @@ class SelectionPolicy:
         if self._pending is None:
             raise RuntimeError("a reward without a selection before it")
         losses = losses.double()  # advantages are small differences
-        lost, count = self._total(torch.stack([losses.sum(), losses.new_tensor(len(losses))]))
+        own = losses.new_full((), len(losses))  # filled on the device: a copy from the host would wait for it
+        lost, count = self._total(torch.stack([losses.sum(), own]))
         reward = -lost / count
         baseline = reward if self._baseline is None else self._baseline
         self._gradient += policy_gradient(*self._pending, reward - baseline)

@@ -63,7 +63,7 @@ class EarlyLearning(Memoryless):
         answers = answers / answers.sum(dim=2, keepdim=True)
         memory = self._beta * self._memory[batch.index] + (1 - self._beta) * answers
         self._memory[batch.index] = memory
-        self._seen[batch.index] = 1
+        self._seen.index_fill_(0, batch.index, 1)
         supervised = supervised_loss(logits, batch.targets, self._task).mean()
         pull = robust_losses.early_learning_term(probabilities, memory).mean()
         return {"total": supervised + self._weight * pull, "supervised": supervised, "early_learning": pull}
