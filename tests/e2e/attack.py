@@ -10,6 +10,7 @@ and 8 GiB of memory, which hold the disk.
 """
 
 import argparse
+import errno
 import os
 import random
 import shutil
@@ -80,15 +81,23 @@ def strike_run(run: Run, strike: Strike, disk: Path) -> None:
 def _filled(disk: Path, free: int) -> Iterator[None]:
     """Leave `free` bytes on a disk."""
     ballast = disk / "ballast"
-    there = os.statvfs(disk)
-    size = there.f_bavail * there.f_frsize - free
     with ballast.open("wb") as stream:
-        if size > 0:
-            os.posix_fallocate(stream.fileno(), 0, size)
+        while (size := _bytes_left(disk) - free) > 0:
+            try:
+                os.posix_fallocate(stream.fileno(), 0, size)
+                break
+            except OSError as error:  # the run wrote in between
+                if error.errno != errno.ENOSPC:
+                    raise
     try:
         yield
     finally:
         ballast.unlink()
+
+
+def _bytes_left(disk: Path) -> int:
+    found = os.statvfs(disk)
+    return found.f_bavail * found.f_frsize
 
 
 def contents(project: Project) -> dict[str, str]:
