@@ -22,7 +22,7 @@ class Method:
     `run` names the training, which is the method's own unless it is another result of another method's. `pool` None
     means no teachers at all; `single` keeps one teacher of the pool (Hinton et al. 2015); `unseen_only` silences, for
     each sample, the teachers that trained on it. `paper`: whether the paper's Table I has it; `rival`: what replaces
-    the supervised loss.
+    the supervised loss; `published`: it learns from the labels as published, which noise has not touched.
     """
 
     title: str
@@ -34,6 +34,7 @@ class Method:
     checkpoint: Checkpoint = "last"
     paper: bool = True
     rival: Rival | None = None
+    published: bool = False
     note: str = ""
 
 
@@ -65,6 +66,9 @@ METHODS: dict[str, Method] = {
         checkpoint="smoothed",
         paper=False,
     ),
+    "baseline_1_published": Method(
+        "Baseline I on published labels", "baseline_1_published", None, paper=False, published=True
+    ),
     "early_stopped": Method(
         "Early stopping (Baseline I)",
         "baseline_1",
@@ -90,6 +94,8 @@ CROSS_FITTED = "roskd_cross"
 """The variation that is compared with the rivals, too."""
 PLAIN = "baseline_1"
 """The student that learns from the given labels alone."""
+PUBLISHED = "baseline_1_published"
+"""The same on published labels: what it is better by is the noise gap."""
 
 
 @dataclass(frozen=True)
@@ -127,21 +133,26 @@ def checkpoints_of(name: str) -> tuple[Checkpoint, ...]:
 
 
 def families(names: Iterable[str]) -> list[list[tuple[str, str]]]:
-    """Return the pairs that are compared, first minus second, in three families: p-values are corrected within each.
+    """Return the pairs that are compared, first minus second, in four families: p-values are corrected within each.
 
-    SUBJECT against every other method; ingredients' own shares that are not among these; and CROSS_FITTED against the
-    plain student and every rival.
+    SUBJECT against every other method; ingredients' own shares that are not among these; CROSS_FITTED against the plain
+    student and every rival; and the noise gap, PUBLISHED against PLAIN.
     """
     there = ordered(names)
-    against = [(SUBJECT, name) for name in there if name != SUBJECT] if SUBJECT in there else []
+    against = [(SUBJECT, name) for name in there if name not in (SUBJECT, PUBLISHED)] if SUBJECT in there else []
     shares = [(one.method, one.without) for one in INGREDIENTS if one.method != SUBJECT]
     beyond = [(CROSS_FITTED, name) for name in there if name in (PLAIN, *RIVALS)] if CROSS_FITTED in there else []
-    return [against, [pair for pair in shares if set(pair) <= set(there)], beyond]
+    gap = [(PUBLISHED, PLAIN)] if {PUBLISHED, PLAIN} <= set(there) else []
+    return [against, [pair for pair in shares if set(pair) <= set(there)], beyond, gap]
 
 
 def served(names: Sequence[str]) -> str:
-    """Return the method whose student is exported and registered: SUBJECT, or the last one where that is left out."""
-    return SUBJECT if SUBJECT in names else names[-1]
+    """Return the method whose student is exported and registered: SUBJECT, or the last one where that is left out.
+
+    PUBLISHED is a yardstick, and is exported where it is alone.
+    """
+    own = [name for name in names if name != PUBLISHED] or names
+    return SUBJECT if SUBJECT in names else own[-1]
 
 
 def teachers_of(method: Method, teachers: tuple[str, ...]) -> tuple[str, ...]:

@@ -46,15 +46,19 @@ class Bench:
     device: torch.device
     world: World
 
-    def training_set(self, kept: np.ndarray | None = None) -> TrainingSet:
-        """What students train on; with `kept`, bool (N,), what a teacher does: these samples, in teachers' views."""
+    def training_set(self, kept: np.ndarray | None = None, *, published: bool = False) -> TrainingSet:
+        """What students train on; with `kept`, bool (N,), what a teacher does: these samples, in teachers' views.
+
+        `published`: with the labels as published in place of the given ones.
+        """
+        labels = self.prepared.published if published else self.prepared.given
         rows = self.prepared.rows("train")
         rows = rows if kept is None else rows[kept]
         return TrainingSet(
             images=self.images,
             sample_ids=self.prepared.sample_ids,
             rows=rows,
-            targets=torch.from_numpy(self.prepared.given[rows]).to(self.device),
+            targets=torch.from_numpy(labels[rows]).to(self.device),
             views=Views(self.params.views, len(self.prepared.images), of_teachers=kept is not None),
         )
 
@@ -65,8 +69,7 @@ class Bench:
 
     def balance(self, data: TrainingSet) -> Balance:
         """The answer to class imbalance in `data`."""
-        targets = self.prepared.given[data.rows]
-        kind = self.params.training.balance
+        targets, kind = data.targets.cpu().numpy(), self.params.training.balance
         return balance_for(kind, self.prepared.task, targets, len(self.prepared.classes), self.device)
 
     def network(self, architecture: Architecture, section: TeacherParams | StudentParams, name: str) -> Classifier:

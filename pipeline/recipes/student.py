@@ -63,7 +63,7 @@ def student(
     members = workshop.data.members(params) if method.unseen_only else {}
     decides = workshop.decides(params, seed) | {
         "code": fingerprint(__name__),
-        "labels": digest_of(prepared.targets("train")),
+        "labels": digest_of((prepared.published if method.published else prepared.given)[prepared.rows("train")]),
         "method": {"weighting": method.weighting, "unseen_only": method.unseen_only} if method.pool else None,
         "distillation": _distillation(params, method),
         "rival": _rival(params, method),
@@ -75,7 +75,7 @@ def student(
 
     def make(folder: Path, on_epoch: OnEpoch) -> None:
         bench = workshop.bench(params, seed)
-        data = bench.training_set()
+        data = bench.training_set(published=method.published)
         model = bench.network(params.student.architecture, params.student, "student")
         objective = _objective(bench, method, model, data, _teachers(bench, sources), members)
         resume, warmup = folder / "resume.pt", params.smoothing.warmup

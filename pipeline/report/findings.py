@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from models.names import Task
-from pipeline.distillation.methods import METHODS, SUBJECT
+from pipeline.distillation.methods import METHODS, PUBLISHED, SUBJECT
 from pipeline.params.tree import Params
 from pipeline.report.results import IN_PLOTS, IN_SHEET, Results  # noqa: F401
 
@@ -192,7 +192,8 @@ def family_size(results: Results) -> int:
 
 def rank_sentence(results: Results, metric: str) -> str:
     """Return which method has the highest figure and the rank of RoS-KD."""
-    scores = {method: results.figure(method, metric).mean for method in results.methods}
+    compared = [method for method in results.methods if method != PUBLISHED]
+    scores = {method: results.figure(method, metric).mean for method in compared}
     scores = {method: score for method, score in scores.items() if np.isfinite(score)}
     if not scores:
         return f"{COLUMNS[metric]} is undefined for every method."

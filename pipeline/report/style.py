@@ -18,6 +18,7 @@ METHOD_COLOURS = {
     "stochastic_full": "#5E4FA2",
     "roskd": "#D55E00",
     "roskd_cross": "#762A83",
+    "baseline_1_published": "#3B3B3B",
     "early_stopped": "#BDBDBD",
     "label_smoothing": "#A6761D",
     "gce": "#E7298A",

@@ -29,7 +29,7 @@ def terminal_table(results: Results) -> str:
         f"P, R, F1 on the right: the paper's Table I ({findings.PAPER_DATA[results.params.task]}), measured on its "
         "own data, not on ours.",
         findings.rank_sentence(results, "f1_macro") + " " + findings.rank_sentence(results, "auroc_macro"),
-        *filter(None, (training.memory_sentence(results), training.untrained_sentence(results))),
+        *training.sentences(results),
         findings.resampling_sentence(results),
     ]
     wrapped = [line for note in notes for line in textwrap.wrap(note, WIDTH)]

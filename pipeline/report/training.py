@@ -1,10 +1,10 @@
 """Is every network trained, and what is memorised? Sentences and a table from metrics/training.csv."""
 
 from pipeline.common.layout import POOLS
-from pipeline.distillation.methods import METHODS, PLAIN
+from pipeline.distillation.methods import METHODS, PLAIN, PUBLISHED
 from pipeline.evaluation.memorisation import FALLS
 from pipeline.evaluation.metrics import primary_metric
-from pipeline.report.findings import COLUMNS
+from pipeline.report.findings import COLUMNS, difference
 from pipeline.report.results import Results, over_seeds, where
 from pipeline.report.tables import Row
 
@@ -16,6 +16,12 @@ BEHIND = 0.15
 """A teacher so far below the best of its pool is named."""
 HEADS = ("Steps", "Loss", "Fall", "Unchanged", "Changed", "of these, seen", "never seen")
 """Columns of the table: length of the training, and shares of given labels that a network answers with."""
+
+
+def sentences(results: Results) -> list[str]:
+    """Return what the head of page and terminal says about training."""
+    found = (memory_sentence(results), gap_sentence(results), untrained_sentence(results))
+    return [sentence for sentence in found if sentence]
 
 
 def memory_sentence(results: Results) -> str:
@@ -42,6 +48,16 @@ def memory_sentence(results: Results) -> str:
             words + f"but then it gives only {clean:.0%} of the unchanged ones, so that it has learnt hardly anything."
         )
     return words + "little is memorised, and a method against memorising has little to cure."
+
+
+def gap_sentence(results: Results) -> str:
+    """Return what the wrong labels cost a plain student; empty unless one was trained on published labels, too."""
+    metric = primary_metric(results.params.task)
+    gap = difference(results, PUBLISHED, PLAIN, metric)
+    if gap is None:
+        return ""
+    titles = f"{METHODS[PUBLISHED].title} minus {METHODS[PLAIN].title}"
+    return f"The noise gap, {titles}, is {gap.text} {COLUMNS[metric]}: what wrong labels cost a plain student."
 
 
 def untrained_sentence(results: Results) -> str:

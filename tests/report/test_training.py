@@ -74,6 +74,20 @@ def test_without_the_plain_student_nothing_is_said(results_of):
     assert training.memory_sentence(results) == training.untrained_sentence(results) == ""
 
 
+def test_the_noise_gap_is_named_where_a_student_learnt_from_published_labels(results_of):
+    results = results_of({("", "baseline_1"): plain(0.5)})
+    assert training.gap_sentence(results) == ""
+    first = results.comparisons.iloc[[0]].assign(
+        method_a="baseline_1_published", method_b="baseline_1", metric="f1_macro", difference=0.12, low=0.1, high=0.14
+    )
+    known = replace(results, comparisons=pd.concat([results.comparisons, first]))
+    assert training.gap_sentence(known) == (
+        "The noise gap, Baseline I on published labels minus Baseline I (no teacher), is +0.120 [+0.100, +0.140] F1: "
+        "what wrong labels cost a plain student."
+    )
+    assert training.gap_sentence(known) in training.sentences(known)
+
+
 def test_networks_that_are_not_trained_are_named(results_of):
     results = results_of(
         {("", "baseline_1"): plain(0.1, 0.019), ("", "roskd"): plain(0.1, 0.05), ("subset", "densenet121"): plain(0.1)},
