@@ -9,7 +9,7 @@ from pipeline.params.file import load
 BENCHMARKS = (
     "prepare",
     "prepare_scaling",
-    "phantom_clean",
+    "noise_gap",
     "kd_step",
     "kd_step_online",
     "rival_step",
@@ -22,9 +22,10 @@ BENCHMARKS = (
 )
 """What BENCH= takes, and all that runs without it: modules of this folder, imported when they run, since those that
 fork should not load torch."""
-ONLY_NAMED = ("overhead", "only_roskd", "study_workers", "coverage")
+ONLY_NAMED = ("overhead", "only_roskd", "study_workers", "default_seeds", "coverage")
 """What runs only when BENCH= names it: `overhead` takes as long as a whole `make repro`, `only_roskd` longer,
-`study_workers` minutes; `coverage`, minutes of simulated tests, comes out the same on every machine."""
+`study_workers` minutes, `default_seeds` an hour; `coverage`, minutes of simulated tests, comes out the same on every
+machine."""
 
 
 def main(names: list[str]) -> int:
