@@ -27,7 +27,7 @@ def test_the_images_are_those_of_the_whole(tmp_path, make_params):
     places = pd.Index(whole.samples["sample_id"]).get_indexer(pd.Index(part.samples["sample_id"]))
     for i in (0, 17, len(part.samples) - 1):
         assert np.array_equal(readers[1](i), readers[0](int(places[i])))
-        assert readers[1].sized(i).size == (32, 32)  # type: ignore[attr-defined]
+        assert readers[1].sized(i).size == (64, 64)  # type: ignore[attr-defined]
         assert readers[1].state(i) == ""  # type: ignore[attr-defined]
 
 

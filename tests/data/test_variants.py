@@ -42,9 +42,9 @@ def test_images_serve_whatever_they_were_not_made_from(layout, params, values):
     [
         ({"data.source": "isic2019"}, "prepared for data.source phantom, not isic2019; run `dvc repro noise` first"),
         ({"data.resize": "squash"}, "prepared for data.resize crop, not squash"),
-        ({"data.image_size": 64}, "prepared for data.image_size 32, not 64"),
+        ({"data.image_size": 32}, "prepared for data.image_size 64, not 32"),
         ({"data.max_images": 100}, "prepared for data.max_images None, not 100"),
-        ({"data.phantom.images": 160}, "prepared for data.phantom.images 1600, not 160"),
+        ({"data.phantom.images": 160}, "prepared for data.phantom.images 2000, not 160"),
     ],
 )
 def test_images_that_were_prepared_otherwise_are_refused(layout, params, values: dict[str, Any], message: str):

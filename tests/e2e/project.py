@@ -11,10 +11,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 FIVE = "[resnet18, resnet34, resnet50, mobilenet_v2, densenet121]"
 TINY = {
-    "images: 1600": "images: 160",
-    "epochs: 12 ": "epochs: 2 ",
+    "images: 2000": "images: 160",
+    "image_size: 64 ": "image_size: 32 ",
+    "epochs: 24 ": "epochs: 2 ",
     f"  architectures: {FIVE}": "  architectures: [resnet18, mobilenet_v2]",
-    "count: 4": "count: 2",
 }
 
 

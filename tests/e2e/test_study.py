@@ -54,7 +54,7 @@ GRIDS = {
     "[none, weighted, logit_adjusted]": "[none, weighted]",
     "[0.1, 1.0, 10.0]": "[0.1]",
     "noise.kind: [symmetric, pair, matrix, instance]": "noise.kind: [symmetric, pair]",
-    "noise.rate: [0.0, 0.2, 0.4, 0.6]": "noise.rate: [0.3]",
+    "noise.rate: [0.0, 0.2, 0.4, 0.6]": "noise.rate: [0.4]",
     "        - [resnet18]\n        - [resnet18, resnet34]\n        - [resnet18, resnet34, resnet50]\n": "",
     "        - [resnet18, resnet34, resnet50, mobilenet_v2]\n": "        - [resnet18]\n",
     f"        - {FIVE}": "        - [resnet18, mobilenet_v2]",
@@ -90,7 +90,7 @@ def test_two_workers_search_and_the_best_parameters_are_applied(prepared, tmp_pa
     assert table["unit"].tolist() == list(range(5))
     assert set(table["state"]) <= {"complete", "pruned"}
     first: Any = table.iloc[0]
-    assert (first["distillation.tau"], first["distillation.alpha"], first["subsets.overlap"]) == (0.5, 0.9, 0.4)
+    assert (first["distillation.tau"], first["distillation.alpha"], first["subsets.overlap"]) == (4.0, 0.9, 0.4)
     assert "RoS-KD, params.yaml" in printed
     assert "Teachers and soft labels, made once for all trials" in printed
     for name in ("history", "slice"):
@@ -185,14 +185,39 @@ def _check_grid(folder: Path, count: int) -> None:
     assert "data:image/png;base64" in (folder / "index.html").read_text()
 
 
+def test_methods_choose_for_themselves_among_what_could_be_trained(prepared, tmp_path):
+    project = prepared.copy(tmp_path / "copy")
+    own = (
+        "    mine:\n      methods: [baseline_1, gce]\n      vary:\n"
+        "      - noise.rate: [0.4]\n        student.lr_factor: [1.0, 0.5, 1.0e+32]\n      pick: [student.lr_factor]\n"
+    )
+    project.change("    folds: ", f"{own}    folds: ")
+    printed = project.run(*STUDY, "run", "mine", "--workers", "2", **ONE_THREAD)
+    assert "Left out: noise.rate 0.4, student.lr_factor 1e+32, since seed 0 failed: the loss became" in printed
+    folder = project.path / "artifacts/studies/mine"
+    picks = pd.read_csv(folder / "picks.csv")
+    best = picks.loc[picks.groupby("method")["val/f1_macro"].idxmax()].set_index("method")["student.lr_factor"]
+    chosen = picks.loc[picks["chosen"]].set_index("method")["student.lr_factor"]
+    assert picks.groupby("method")["student.lr_factor"].apply(list).to_dict() == {
+        name: [1.0, 0.5] for name in chosen.index
+    }
+    assert chosen.to_dict() == best.to_dict()
+    results = pd.read_csv(folder / "results.csv").set_index(["method", "split", "metric", "checkpoint"])
+    for method, value in picks.loc[picks["chosen"]].set_index("method")["val/f1_macro"].items():
+        assert results.loc[(method, "val", "f1_macro", "last"), "value"].max() == pytest.approx(value)
+    page = (folder / "index.html").read_text()
+    assert "each method at the student.lr_factor that validation favours" in page
+    assert " ✓" in page
+
+
 def test_a_setting_that_fails_is_left_out_of_a_grid_with_its_reason(prepared, tmp_path, monkeypatch):
     project = prepared.copy(tmp_path / "copy")
-    own = "    mine:\n      methods: [baseline_1]\n      vary:\n      - training.lr: [0.005, 1.0e+30]\n    folds: "
+    own = "    mine:\n      methods: [baseline_1]\n      vary:\n      - training.lr: [0.02, 1.0e+30]\n    folds: "
     project.change("    folds: ", own)
     printed = project.run(*STUDY, "run", "mine", "--workers", "2", **ONE_THREAD)
     assert "Left out: training.lr 1e+30, since seed 0 failed: the loss became" in printed
     folder = project.path / "artifacts/studies/mine"
-    assert pd.read_csv(folder / "summary.csv")["training.lr"].unique().tolist() == [0.005]
+    assert pd.read_csv(folder / "summary.csv")["training.lr"].unique().tolist() == [0.02]
     assert "Left out: training.lr 1e+30" in (folder / "index.html").read_text()
     monkeypatch.chdir(project.path)
     params, layout = load(), Layout()
@@ -262,7 +287,7 @@ def test_bad_input_is_an_error_before_anything_is_made(prepared, tmp_path, monke
 def test_a_search_without_a_complete_trial_says_why(prepared, tmp_path):
     project = prepared.copy(tmp_path / "copy")
     project.change("trials: 5", "trials: 2")
-    project.change("  lr: 0.005 ", "  lr: 1.0e+30 ")
+    project.change("  lr: 0.02 ", "  lr: 1.0e+30 ")
     printed = project.run(*STUDY, "run", "mine", ok=False)
     assert "none of its 2 trials is complete; the first reason: the loss became" in printed
     assert "Traceback" not in printed

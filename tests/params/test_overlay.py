@@ -10,7 +10,7 @@ from pipeline.params.overlay import changes, overlaid
 
 def test_each_parameter_that_differs_is_reported_with_both_values(make_params):
     lines = changes(make_params(), make_params(noise={"rate": 0.1, "seed": 3}))
-    assert lines == ["  noise.rate: 0.3 -> 0.1", "  noise.seed: 0 -> 3"]
+    assert lines == ["  noise.rate: 0.4 -> 0.1", "  noise.seed: 0 -> 3"]
 
 
 def test_a_table_is_reported_by_its_entries(make_params):

@@ -85,7 +85,7 @@ def test_a_preset_is_merged_with_comments_kept_and_reported(workplace, capsys):
     assert "weights: null " in text
     printed = capsys.readouterr().out
     assert "data.source: phantom -> isic2019" in printed
-    assert "tau" not in printed
+    assert "momentum" not in printed
     check.run(loaded, LAYOUT)
     assert Path("artifacts/check.txt").exists()
 
@@ -101,7 +101,7 @@ def test_presets_name_the_same_parameters_so_that_switching_leaves_nothing_behin
     overlays = {path.stem: params_file.read_yaml(path) for path in (ROOT / "presets").glob("*.yaml")}
     assert set(overlays) == {
         "phantom", "phantom-chest", "lesion-small", "cardio-small", "paper-lesion", "paper-cardio", "medmnist",
-        "own-images", "lesion-study", "cardio-study",
+        "own-images", "lesion-study", "cardio-study", "blood-cells",
     }  # fmt: skip
     assert len({frozenset(keys(overlay)) for overlay in overlays.values()}) == 1
 
@@ -124,7 +124,7 @@ def test_the_phantom_preset_restores_the_default_and_every_comment(workplace):
 
 
 def test_an_unknown_preset_lists_the_known_ones(workplace):
-    refused("PRESET is 'lesion'; the presets are cardio-small, cardio-study, lesion-small", name="lesion")
+    refused("PRESET is 'lesion'; the presets are blood-cells, cardio-small, cardio-study, lesion-small", name="lesion")
 
 
 def test_a_path_that_does_not_exist_is_reported(workplace):

@@ -86,7 +86,7 @@ def test_the_report_has_sizes_quarantine_and_duplicates(lesions, layout, capsys)
         "source": "isic2019",
         "task": "multiclass",
         "classes": CLASSES,
-        "image_size": 32,
+        "image_size": 64,
         "channels": 3,
         "images": 5,
         "groups": 5,
@@ -183,7 +183,8 @@ def project(tmp_path, monkeypatch) -> Path:
     """A folder, and the current one, in which the stage runs on a phantom that takes seconds."""
     text = (ROOT / "params.yaml").read_text()
     for old, new in {
-        "images: 1600": "images: 256",
+        "images: 2000": "images: 256",
+        "image_size: 64": "image_size: 32",
         "workers: 0": "workers: 2",
         "path: pipeline/data/phantom.py": f"path: {ROOT}/pipeline/data/phantom.py",
     }.items():

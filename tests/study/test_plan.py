@@ -22,7 +22,7 @@ def test_a_search_begins_with_the_parameters_of_the_file_and_leaves_the_rest_to_
     plan = make_plan("mine", params(trials=3), DIGEST)
     assert [unit.values for unit in plan.units] == [
         {
-            "distillation.tau": 0.5,
+            "distillation.tau": 4.0,
             "distillation.alpha": 0.9,
             "distillation.weighting.concentration": 1.0,
             "subsets.overlap": 0.4,
@@ -113,7 +113,7 @@ def test_the_definition_holds_what_must_not_change_and_nothing_else():
     assert make_plan("mine", params(), "1" * 64).definition != own
     assert make_plan("mine", params(metric="loss"), DIGEST).definition != own
     assert "distillation.tau" not in own["params"]
-    assert own["params"]["training.epochs"] == 12
+    assert own["params"]["training.epochs"] == 24
 
 
 @pytest.mark.parametrize("name", ["it's", "../escape", ".", "", "journal.log", "two words"])

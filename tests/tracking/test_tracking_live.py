@@ -49,12 +49,12 @@ def test_a_live_run_holds_curves_parameters_and_what_it_is(layout, params):
     assert child.data.params["method"] == "baseline_4"
     assert child.data.params["weighting"] == "reinforced"
     assert child.data.params["teachers"] == "resnet18, densenet121"
-    assert child.data.params["distillation.tau"] == "0.5"
+    assert child.data.params["distillation.tau"] == "4.0"
     assert child.data.tags["roskd.key"] == parent.data.tags["roskd.key"]
     assert child.data.tags["roskd.data_hash"] == "d" * 64
     assert child.data.tags["roskd.kind"] == "student"
     assert parent.data.tags["roskd.kind"] == "pipeline"
-    assert parent.info.run_name == "noise symmetric 0.3, overlap 0.4, tau 0.5, alpha 0.9"
+    assert parent.info.run_name == "noise symmetric 0.4, overlap 0.4, tau 4, alpha 0.9"
 
 
 def test_several_seeds_stand_in_the_run_names(make_params, tmp_path):
@@ -126,7 +126,7 @@ def test_a_tracker_that_fails_later_costs_a_warning_and_no_training(layout, para
 def test_another_temperature_is_another_parent_and_the_old_one_stays(layout, make_two, params):
     train(params, layout)
     before = {run.info.run_id for run in runs()}
-    train(make_two(distillation={"tau": 4.0}), layout)
+    train(make_two(distillation={"tau": 2.0}), layout)
     assert len(before) == 2
     assert len(runs()) == 4
     assert before < {run.info.run_id for run in runs()}
