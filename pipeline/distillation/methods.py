@@ -139,11 +139,21 @@ def families(names: Iterable[str]) -> list[list[tuple[str, str]]]:
     student and every rival; and the noise gap, PUBLISHED against PLAIN.
     """
     there = ordered(names)
-    against = [(SUBJECT, name) for name in there if name not in (SUBJECT, PUBLISHED)] if SUBJECT in there else []
+    against = [(SUBJECT, name) for name in compared(there)] if SUBJECT in there else []
     shares = [(one.method, one.without) for one in INGREDIENTS if one.method != SUBJECT]
     beyond = [(CROSS_FITTED, name) for name in there if name in (PLAIN, *RIVALS)] if CROSS_FITTED in there else []
     gap = [(PUBLISHED, PLAIN)] if {PUBLISHED, PLAIN} <= set(there) else []
     return [against, [pair for pair in shares if set(pair) <= set(there)], beyond, gap]
+
+
+def compared(names: Iterable[str]) -> list[str]:
+    """Return the methods that SUBJECT is compared with, in the order given: all but itself and PUBLISHED."""
+    return [name for name in names if name not in (SUBJECT, PUBLISHED)]
+
+
+def ranked(names: Sequence[str]) -> list[str]:
+    """Return the methods that have a rank: all but PUBLISHED, unless it is alone."""
+    return [name for name in names if name != PUBLISHED] or list(names)
 
 
 def served(names: Sequence[str]) -> str:
@@ -151,8 +161,7 @@ def served(names: Sequence[str]) -> str:
 
     PUBLISHED is a yardstick, and is exported where it is alone.
     """
-    own = [name for name in names if name != PUBLISHED] or names
-    return SUBJECT if SUBJECT in names else own[-1]
+    return SUBJECT if SUBJECT in names else ranked(names)[-1]
 
 
 def teachers_of(method: Method, teachers: tuple[str, ...]) -> tuple[str, ...]:

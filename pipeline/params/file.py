@@ -41,7 +41,13 @@ def read_yaml(path: Path) -> Any:
 
 def load(path: Path = PARAMS_FILE) -> Params:
     """Read and validate params.yaml; raises UserError that lists every mistake."""
-    return validate(read_yaml(path), str(path))
+    params = validate(read_yaml(path), str(path))
+    if "co_teaching" in params.methods:  # a study has methods of its own, and looks itself
+        try:
+            params.forget_rate()
+        except ValueError as error:
+            raise SettingError(f"{path}: {error}") from None
+    return params
 
 
 def validate(tree: Any, origin: str) -> Params:

@@ -197,8 +197,6 @@ class Params(Section):
                 near = difflib.get_close_matches(name, METHODS, 1)
                 hint = f"did you mean {near[0]}?" if near else f"the methods are {', '.join(METHODS)}"
                 raise ValueError(f"methods names {name!r}, which is no method; {hint}")
-        if "co_teaching" in self.methods:
-            self.forget_rate()
         return self
 
     @model_validator(mode="after")

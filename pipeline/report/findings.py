@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from models.names import Task
-from pipeline.distillation.methods import METHODS, PUBLISHED, SUBJECT
+from pipeline.distillation.methods import METHODS, SUBJECT, compared, ranked
 from pipeline.params.tree import Params
 from pipeline.report.results import IN_PLOTS, IN_SHEET, Results  # noqa: F401
 
@@ -170,7 +170,10 @@ def resampling_sentence(results: Results) -> str:
     """Return what the intervals speak about, and which numbers are corrected for how many comparisons."""
     if results.compared.empty:
         return "No intervals were computed, so no difference is shown."
-    row = results.compared.iloc[0]
+    against = results.compared.loc[results.compared["method_a"] == SUBJECT]
+    if against.empty:
+        return "RoS-KD was not measured, so no difference to it is shown."
+    row = against.iloc[0]
     scope = (
         "groups and seeds resampled: the intervals speak about new patients and new runs; comparisons.csv also holds "
         "those with seeds fixed"
@@ -192,8 +195,7 @@ def family_size(results: Results) -> int:
 
 def rank_sentence(results: Results, metric: str) -> str:
     """Return which method has the highest figure and the rank of RoS-KD."""
-    compared = [method for method in results.methods if method != PUBLISHED]
-    scores = {method: results.figure(method, metric).mean for method in compared}
+    scores = {method: results.figure(method, metric).mean for method in ranked(results.methods)}
     scores = {method: score for method, score in scores.items() if np.isfinite(score)}
     if not scores:
         return f"{COLUMNS[metric]} is undefined for every method."
@@ -209,8 +211,7 @@ def rank_sentence(results: Results, metric: str) -> str:
 
 def verdict_sentence(results: Results, metric: str) -> str:
     """Return for how many methods RoS-KD is shown to be higher, lower, or neither."""
-    others = [method for method in results.methods if method != SUBJECT]
-    found = [difference(results, SUBJECT, method, metric) for method in others]
+    found = [difference(results, SUBJECT, method, metric) for method in compared(results.methods)]
     verdicts = [one.verdict for one in found if one]
     shown = {name: verdicts.count(name) for name in ("higher", "lower")}
     return (

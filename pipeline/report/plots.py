@@ -10,7 +10,7 @@ from matplotlib.ticker import MaxNLocator
 
 from pipeline.common.labels import indicator
 from pipeline.common.layout import POOLS, Pool
-from pipeline.distillation.methods import METHODS, SUBJECT, ordered
+from pipeline.distillation.methods import METHODS, SUBJECT, compared, ordered
 from pipeline.evaluation.metrics import HEADLINES
 from pipeline.report import heatmap, style
 from pipeline.report.findings import COLUMNS, difference, number
@@ -61,7 +61,7 @@ def _method_axis(panel: Axes, methods: Sequence[str]) -> None:
 
 def differences(results: Results) -> Figure | None:
     """RoS-KD minus every other method with 95 % intervals, hollow where none is shown; None with nothing to compare."""
-    others = [method for method in results.methods if method != SUBJECT]
+    others = compared(results.methods)
     if not others or SUBJECT not in results.methods:
         return None
     figure = style.new_figure(0.32 * len(others) + 1.1)

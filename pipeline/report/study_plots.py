@@ -34,15 +34,21 @@ def varied(summary: pd.DataFrame, factors: Sequence[str]) -> list[str]:
     return sorted(many, key=lambda name: (not _is_numeric(name, summary[name]), -summary[name].nunique()))
 
 
-def grid_figure(summary: pd.DataFrame, factors: Sequence[str]) -> Figure:
+def grid_figure(summary: pd.DataFrame, factors: Sequence[str], *, paired: bool = True) -> Figure:
     """Draw every method's test figures with their 95 % intervals over the first varied factor, a row for the others.
 
     `summary`: the columns of a study's summary.csv; `factors`: those of them that the grid sets. A grid that sets one
-    cell alone is drawn as bars, smoothed and not.
+    cell alone is drawn as bars: of each run, smoothed and not, or where not `paired` of each method.
     """
     names = varied(summary, factors)
     with mpl.rc_context(style.RC):
-        return _grid_figure(summary, names) if names else _ingredients_figure(summary)
+        return _grid_figure(summary, names) if names else _bars_figure(summary, paired)
+
+
+def runs_are_there(summary: pd.DataFrame) -> bool:
+    """Whether each method's own run is among the methods, so that bars of runs, smoothed and not, show all of them."""
+    methods = set(summary["method"])
+    return {METHODS[name].run for name in methods} <= methods
 
 
 def _grid_figure(summary: pd.DataFrame, names: list[str]) -> Figure:
@@ -93,15 +99,16 @@ def _curves(panel: Axes, rows: pd.DataFrame, factor: str) -> None:
     panel.grid(axis="y")
 
 
-def _ingredients_figure(summary: pd.DataFrame) -> Figure:
-    """Bars of one cell: every method with the weights of the last epoch, and with the smoothed ones."""
-    methods = [name for name in dict.fromkeys(summary["method"]) if METHODS[name].run == name]
+def _bars_figure(summary: pd.DataFrame, paired: bool) -> Figure:
+    """Bars of one cell: every method's own weights, or if `paired` every run with the last weights and the smoothed."""
+    methods = [name for name in dict.fromkeys(summary["method"]) if METHODS[name].run == name or not paired]
     figure = style.new_figure(0.5 * len(methods) + 1.4)
     panels = figure.subplots(1, len(METRICS), sharey=True)
     for panel, metric in zip(panels, METRICS, strict=True):
         rows = summary.loc[summary["metric"] == metric].set_index(["method", "checkpoint"])
         for place, method in enumerate(methods):
-            for shift, checkpoint, alpha in ((-0.2, "last", 0.45), (0.2, "smoothed", 1.0)):
+            pair = ((-0.2, "last", 0.45), (0.2, "smoothed", 1.0))
+            for shift, checkpoint, alpha in pair if paired else ((0.0, METHODS[method].checkpoint, 1.0),):
                 found: Any = rows.loc[(method, checkpoint)]
                 colour = style.METHOD_COLOURS[method]
                 panel.barh(place + shift, found["value"], height=0.36, color=colour, alpha=alpha)

@@ -7,7 +7,7 @@ import numpy as np
 
 from models.names import Task
 from pipeline.common.layout import Pool
-from pipeline.distillation.methods import INGREDIENTS, METHODS, RIVALS, SUBJECT
+from pipeline.distillation.methods import INGREDIENTS, METHODS, RIVALS, SUBJECT, compared, ranked
 from pipeline.evaluation.metrics import HEADLINES
 from pipeline.params.tree import flatten
 from pipeline.report.findings import (
@@ -42,7 +42,7 @@ class Row:
 
 def main(results: Results) -> list[Row]:
     """One row per method: our five figures, then the paper's three; bold is the best of a column as printed."""
-    means = {metric: {m: results.figure(m, metric).mean for m in results.methods} for metric in TABLE_COLUMNS}
+    means = {metric: {m: results.figure(m, metric).mean for m in ranked(results.methods)} for metric in TABLE_COLUMNS}
     paper = paper_figures(results.params.task)
     rows = []
     for method in results.methods:
@@ -57,15 +57,15 @@ def main(results: Results) -> list[Row]:
 def _is_best(means: dict[str, float], method: str, lowest: bool) -> bool:
     """True for the highest (or lowest) mean; what prints alike is equally good."""
     known = [round(value, 3) for value in means.values() if np.isfinite(value)]
-    return len(known) > 1 and round(means[method], 3) == (min(known) if lowest else max(known))
+    return method in means and len(known) > 1 and round(means[method], 3) == (min(known) if lowest else max(known))
 
 
 def differences(results: Results) -> list[Row]:
     """RoS-KD minus every other method: for each metric the difference, a verdict and the corrected p-value."""
     rows = []
-    for method in results.methods:
+    for method in compared(results.methods):
         found = [difference(results, SUBJECT, method, metric) for metric in HEADLINES]
-        if method != SUBJECT and any(found):
+        if any(found):
             cells = [text for one in found for text in (_shown(one) if one else ("", "", ""))]
             rows.append(Row(METHODS[method].title, cells))
     return rows

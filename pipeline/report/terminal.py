@@ -4,7 +4,7 @@ import textwrap
 
 import numpy as np
 
-from pipeline.distillation.methods import METHODS, RIVALS, SUBJECT
+from pipeline.distillation.methods import METHODS, RIVALS, SUBJECT, compared
 from pipeline.evaluation.metrics import HEADLINES
 from pipeline.report import findings, training
 from pipeline.report.results import Results
@@ -59,9 +59,9 @@ def _differences(results: Results) -> list[str]:
     if SUBJECT not in results.methods:
         return ["RoS-KD was not measured."]
     rows = [["RoS-KD minus", "F1", "", "AUROC", ""]]
-    for method in results.methods:
+    for method in compared(results.methods):
         found = [findings.difference(results, SUBJECT, method, metric) for metric in HEADLINES]
-        if method != SUBJECT and any(found):
+        if any(found):
             cells = [text for one in found for text in ((one.text, one.verdict) if one else ("", ""))]
             rows.append([METHODS[method].title, *cells])
     widths = [max(len(row[i]) for row in rows) for i in range(5)]

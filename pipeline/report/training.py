@@ -54,7 +54,7 @@ def gap_sentence(results: Results) -> str:
     """Return what the wrong labels cost a plain student; empty unless one was trained on published labels, too."""
     metric = primary_metric(results.params.task)
     gap = difference(results, PUBLISHED, PLAIN, metric)
-    if gap is None:
+    if gap is None or results.noise["corrected"]:  # published labels are without a person's corrections
         return ""
     titles = f"{METHODS[PUBLISHED].title} minus {METHODS[PLAIN].title}"
     return f"The noise gap, {titles}, is {gap.text} {COLUMNS[metric]}: what wrong labels cost a plain student."

@@ -14,7 +14,7 @@ from pipeline.params.tree import Params
 from pipeline.report.data_card import noise_words
 from pipeline.report.findings import Difference
 from pipeline.report.study_page import Drawing, Table, write_page
-from pipeline.report.study_plots import grid_figure, main_rows, search_figures, varied
+from pipeline.report.study_plots import grid_figure, main_rows, runs_are_there, search_figures, varied
 from pipeline.study.found import (
     CAPTIONS,
     TRIALS,
@@ -67,13 +67,11 @@ def _finish_grid(plan: Plan, params: Params, layout: Layout, students: Students)
     write_tables(found, params, folder)
     factors = list(plan.factors)
     summary, comparisons = read_tables(folder, factors)
-    figure = grid_figure(summary, factors)
-    many = varied(summary, factors)
-    caption = "Means over seeds; thin lines are 95 % intervals over test groups with the seeds fixed. " + (
-        "Methods are side by side at each value."
-        if many
-        else "Pale: weights of the last epoch; full: smoothed weights. Baseline V with smoothed weights is RoS-KD."
-    )
+    many, paired = varied(summary, factors), not picks and runs_are_there(summary)
+    figure = grid_figure(summary, factors, paired=paired)
+    bars = "Pale: weights of the last epoch; full: smoothed weights. Baseline V with smoothed weights is RoS-KD."
+    caption = "Means over seeds; thin lines are 95 % intervals over test groups with the seeds fixed. "
+    caption += "Methods are side by side at each value." if many else bars if paired else ""
     drawing = Drawing(figure, f"Test figures of the grid {plan.name}", caption)
     lines = [_data_line(params), _cells_line(plan, summary, factors), *left_out]
     tables = [summary_table(summary, many)]
@@ -214,8 +212,8 @@ def comparison_table(comparisons: pd.DataFrame, factors: list[str]) -> Table:
     scope = "groups and seeds" if kind == "groups+seeds" else "test groups, with the seeds fixed"
     caption = (
         f"Differences, first minus second, with 95 % intervals from a paired bootstrap over {scope}. Families in each "
-        "setting: RoS-KD against every other method, the shares of its ingredients, and cross-fitting against plain "
-        "training and the rivals; p after Holm within each."
+        "setting: RoS-KD against every other method, the shares of its ingredients, cross-fitting against plain "
+        "training and the rivals, and the noise gap; p after Holm within each."
     )
     heads = ["Method", "minus", *factors, "figure", "difference", "the first is", "p (Holm)"]
     return Table(caption, heads, cells, 3 + len(factors))
@@ -230,10 +228,10 @@ def picks_table(picks: pd.DataFrame, factors: list[str], plan: Plan) -> Table:
     for key, rows in picks.groupby([*factors, "method"], sort=False):
         *values, method = key
         found = {row["setting"]: f"{row[metric]:.3f}" + " ✓" * row["chosen"] for row in rows.to_dict("records")}
-        shown = [found.get(one, "failed") for one in settings]
+        shown = [found.get(one, "–") for one in settings]
         cells.append([METHODS[str(method)].title, *map(str, values), *shown])
     caption = (
         f"Mean {plan.metric} over seeds on the validation split, whose labels are as noisy as those trained on; ✓: the "
-        "setting that a method chose, and has in the tables above."
+        "setting that a method chose, and has in the tables above; –: not measured."
     )
     return Table(caption, ["Method", *factors, *settings], cells, text=1 + len(factors))

@@ -74,7 +74,7 @@ def _groups(plan: Plan, wanted: Iterable[Values], params: Params) -> list[tuple[
         settings = next((settings for other, settings in groups if other == fixed), None)
         if settings is None:
             groups.append((fixed, [own]))
-        else:
+        elif own not in settings:
             settings.append(own)
     return groups
 

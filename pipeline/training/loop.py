@@ -232,7 +232,8 @@ class _Training:
         ids = self.data.sample_ids[self.data.rows[order[step]]]
         raise SettingError(
             f"the loss became {totals[step].item()} in epoch {self.epoch + 1}, step {step + 1}, at learning rate "
-            f"{self.scheduler.get_last_lr()[0]:g}. Lower training.lr, or look at the images of that batch: "
+            f"{self.scheduler.get_last_lr()[0]:g}. Lower training.lr (for students alone "
+            f"student.lr_factor), or look at the images of that batch: "
             f"{', '.join(ids)}"
         )
 

@@ -1,6 +1,7 @@
 """Co-teaching: which samples each network learns from, against literal values, and the pair of networks."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +12,8 @@ from pipeline.distillation.co_teaching import CoTeaching, Pair, of_first
 from pipeline.distillation.losses import supervised_loss
 from pipeline.distillation.objective import Batch
 from pipeline.params.file import load
+from pipeline.params.overlay import overlaid
+from pipeline.params.tree import Params
 from pipeline.study.plan import make_plan
 from pipeline.training.loop import fit, seeded_model
 from pipeline.training.resume import ResumeFile
@@ -78,11 +81,23 @@ def test_a_pair_answers_as_its_first_network_and_its_weights_are_that_ones(tmp_p
     assert not torch.equal(pair.second.eval()(pixels), pair(pixels))
 
 
-def test_a_forget_rate_that_nothing_says_is_an_error(make_params):
+def write_params(folder: Path, overlay: dict) -> Params:
+    """Write params.yaml with other values into a folder, and load it."""
+    text, _ = overlaid(Path("params.yaml"), overlay, "test")
+    (folder / "params.yaml").write_text(text)
+    return load(folder / "params.yaml")
+
+
+def test_a_forget_rate_that_nothing_says_is_an_error(make_params, tmp_path):
     assert make_params(noise={"kind": "pair", "rate": 0.25}).forget_rate() == 0.25
     assert make_params(noise={"kind": "none"}, rivals={"co_teaching_rate": 0.1}).forget_rate() == 0.1
     with pytest.raises(UserError, match=r"methods names co_teaching.*noise.kind none.*Set rivals.co_teaching_rate"):
-        make_params(methods=["co_teaching"], noise={"kind": "none"})
+        write_params(tmp_path, {"methods": ["co_teaching"], "noise": {"kind": "none"}})
     with pytest.raises(UserError, match=r"study.grids.rivals.methods names co_teaching.*noise.kind matrix"):
         make_plan("rivals", make_params(noise={"kind": "matrix"}), "digest")
     assert make_plan("rivals", load(), "digest").methods[-1] == "co_teaching"
+
+
+def test_a_grid_without_co_teaching_needs_no_forget_rate(tmp_path):
+    params = write_params(tmp_path, {"methods": ["baseline_1", "co_teaching"]})
+    assert {unit.values["noise.kind"] for unit in make_plan("noise", params, "digest").units} >= {"matrix", "instance"}

@@ -10,8 +10,10 @@ from pipeline.distillation.methods import (
     RIVALS,
     SUBJECT,
     checkpoints_of,
+    compared,
     families,
     ordered,
+    ranked,
     runs_of,
     served,
     teachers_needed,
@@ -186,3 +188,10 @@ def test_a_single_teacher_is_the_densenet_or_the_last(name, architectures, expec
 def test_only_teachers_that_a_method_learns_from_are_needed(names, architectures, full, subset):
     assert teachers_needed(names, "full", architectures) == full
     assert teachers_needed(names, "subset", architectures) == subset
+
+
+def test_the_yardstick_is_neither_compared_nor_ranked_unless_it_is_alone():
+    names = ["baseline_1", "roskd", "baseline_1_published"]
+    assert compared(names) == ["baseline_1"]
+    assert ranked(names) == ["baseline_1", "roskd"]
+    assert ranked(["baseline_1_published"]) == ["baseline_1_published"]

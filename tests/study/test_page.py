@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pipeline.report.study_plots import grid_figure, main_rows, varied
+from pipeline.report.study_plots import grid_figure, main_rows, runs_are_there, varied
 from pipeline.study.page import comparison_table, picks_table, read_tables, summary_table
 from pipeline.study.picks import picked_cells
 from pipeline.study.plan import make_plan
@@ -60,9 +60,41 @@ def test_a_grid_shows_what_each_method_could_choose_and_what_it_chose(tmp_path, 
     assert table.rows == [
         ["RoS-KD (V, smoothed)", "0.2", "0.899", "1.000 ✓"],
         ["Baseline I (no teacher)", "0.2", "1.000 ✓", "1.000"],
-        ["RoS-KD (V, smoothed)", "0.4", "failed", "1.000 ✓"],
-        ["Baseline I (no teacher)", "0.4", "failed", "1.000 ✓"],
+        ["RoS-KD (V, smoothed)", "0.4", "–", "1.000 ✓"],
+        ["Baseline I (no teacher)", "0.4", "–", "1.000 ✓"],
     ]
+
+
+def test_a_setting_of_two_blocks_is_one_candidate_and_one_that_was_not_asked_for_is_left_blank(make_params):
+    blocks = [
+        {"noise.rate": [0.2], "student.lr_factor": [1.0, 2.0]},
+        {"noise.rate": [0.2, 0.4], "student.lr_factor": [1.0]},
+    ]
+    grid = {"methods": ["roskd"], "vary": blocks, "pick": ["student.lr_factor"]}
+    params = make_params(study={"grids": {"mine": grid}})
+    plan = make_plan("mine", params, "0" * 64)
+    _, picks = picked_cells(plan, [unit.values for unit in plan.units], params, Students())
+    assert picks_table(pd.DataFrame(picks), ["noise.rate"], plan).rows == [
+        ["RoS-KD (V, smoothed)", "0.2", "1.000 ✓", "1.000"],
+        ["RoS-KD (V, smoothed)", "0.4", "1.000 ✓", "–"],
+    ]
+
+
+@pytest.mark.parametrize("paired", [True, False])
+def test_bars_of_one_setting_show_every_run_or_every_method(make_params, tmp_path, paired):
+    methods = ["baseline_1", "roskd", "early_stopped", *(["baseline_5"] if paired else [])]
+    grid = {"methods": methods, "vary": [{"noise.rate": [0.2]}]}
+    params = make_params(study={"grids": {"mine": grid}})
+    plan = make_plan("mine", params, "0" * 64)
+    write_tables(cells_of(plan, [unit.values for unit in plan.units], params, Students()), params, tmp_path)
+    summary, _ = read_tables(tmp_path, ["noise.rate"])
+    assert runs_are_there(summary) is paired
+    panel = grid_figure(summary, ["noise.rate"], paired=paired).axes[0]
+    titles = ["Baseline I (no teacher)", "Baseline V (stochastic)"]
+    if not paired:
+        titles = ["Baseline I (no teacher)", "RoS-KD (V, smoothed)", "Early stopping (Baseline I)"]
+    assert [label.get_text() for label in panel.get_yticklabels()] == titles
+    assert len(panel.patches) == (4 if paired else 3)
 
 
 def test_every_setting_is_in_the_picture(tables):
