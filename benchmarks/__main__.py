@@ -24,7 +24,7 @@ BENCHMARKS = (
 fork should not load torch."""
 ONLY_NAMED = ("overhead", "only_roskd", "study_workers", "default_seeds", "coverage")
 """What runs only when BENCH= names it: `overhead` takes as long as a whole `make repro`, `only_roskd` longer,
-`study_workers` minutes, `default_seeds` an hour; `coverage`, minutes of simulated tests, comes out the same on every
+`study_workers` minutes, `default_seeds` longest; `coverage`, minutes of simulated tests, comes out the same on every
 machine."""
 
 

@@ -1,6 +1,5 @@
 """The default setting as a grid in a copy of the project: students over several seeds, a worker on each core."""
 
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ import pandas as pd
 from benchmarks.copies import copy_project, wall_seconds
 from pipeline.common.layout import Layout
 from pipeline.params.tree import Params
+from pipeline.runtime.workers import count_cores
 from pipeline.study.page import read_tables
 
 NAME = "bench"
@@ -24,8 +24,7 @@ def default_grid(params: Params, methods: Sequence[str], seeds: Sequence[int]) -
         copy_project(project, settings)
         for stage in ("prepare", "split", "noise", "subsets"):
             wall_seconds(project, "python", "-m", "pipeline.stages", stage)
-        workers = str(os.cpu_count() or 1)
-        wall_seconds(project, "python", "-m", "pipeline.study", "run", NAME, "--workers", workers)
+        wall_seconds(project, "python", "-m", "pipeline.study", "run", NAME, "--workers", str(count_cores()))
         return read_tables(Layout(project / "artifacts").study(NAME), ["subsets.overlap"])
 
 

@@ -43,10 +43,7 @@ def load(path: Path = PARAMS_FILE) -> Params:
     """Read and validate params.yaml; raises UserError that lists every mistake."""
     params = validate(read_yaml(path), str(path))
     if "co_teaching" in params.methods:  # a study has methods of its own, and looks itself
-        try:
-            params.forget_rate()
-        except ValueError as error:
-            raise SettingError(f"{path}: {error}") from None
+        params.forget_rate(f"{path}: methods")
     return params
 
 

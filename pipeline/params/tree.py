@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, Field, Strict, model_validator
 
 from models.names import PARTITION, Task
+from pipeline.common.errors import SettingError
 from pipeline.common.layout import Pool
 from pipeline.distillation.methods import METHODS
 from pipeline.params.base import Fraction, Names, Section, Seed
@@ -156,12 +157,12 @@ class Params(Section):
     def forget_rate(self, origin: str = "methods") -> float:
         """Return the share of the samples that Co-teaching forgets: its parameter's, or that of the injected noise.
 
-        Raises ValueError where neither says it; `origin` names what asks for Co-teaching.
+        Raises SettingError where neither says it; `origin` names what asks for Co-teaching.
         """
         if self.rivals.co_teaching_rate is not None:
             return self.rivals.co_teaching_rate
         if self.noise.kind not in RATED_NOISE:
-            raise ValueError(
+            raise SettingError(
                 f"{origin} names co_teaching, which forgets as large a share of the samples as is labelled wrongly; "
                 f"with noise.kind {self.noise.kind} that is unknown. Set rivals.co_teaching_rate to your estimate, "
                 "from 0 to below 1"

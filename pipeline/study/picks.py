@@ -42,19 +42,20 @@ def picked_cells(
     cells: list[Cell] = []
     rows: list[Row] = []
     for values, settings in _groups(plan, wanted, params):
-        chosen: dict[str, dict[int, Outcome]] = {}
-        for method in plan.methods:
-            candidates = [_candidate(plan, method, own, params, students) for own in settings]
-            winner = best(candidates, plan.metric)
-            chosen[method] = winner.students
-            rows += [
-                Cell(values, {}).labels
-                | {"method": method}
-                | {name: shown(value) for name, value in one.picked.items()}
-                | {f"val/{plan.metric}": one.value, "chosen": one is winner}
-                for one in candidates
-            ]
-        cells.append(Cell(values, chosen))
+        candidates = {
+            name: [_candidate(plan, name, own, params, students) for own in settings] for name in plan.methods
+        }
+        chosen = {name: best(found, plan.metric) for name, found in candidates.items()}
+        cell = Cell(values, {name: one.students for name, one in chosen.items()})
+        cells.append(cell)
+        rows += [
+            cell.labels
+            | {"method": name}
+            | {parameter: shown(value) for parameter, value in one.picked.items()}
+            | {f"val/{plan.metric}": one.value, "chosen": one is chosen[name]}
+            for name, found in candidates.items()
+            for one in found
+        ]
     return cells, rows
 
 

@@ -128,15 +128,8 @@ def _grid_units(name: str, params: Params, grid: GridParams) -> tuple[Unit, ...]
             _require_variable(f"{origin}.vary", key)
         settled = with_values(params, cell, f"{origin}, {described(cell)}")
         if "co_teaching" in grid.methods:
-            _require_forget_rate(settled, origin)
+            settled.forget_rate(f"{origin}.methods")
     return tuple(Unit(cell, seed) for cell in cells for seed in params.seeds)
-
-
-def _require_forget_rate(params: Params, origin: str) -> None:
-    try:
-        params.forget_rate(f"{origin}.methods")
-    except ValueError as error:
-        raise UserError(str(error)) from None
 
 
 def _require_variable(origin: str, name: str) -> None:
