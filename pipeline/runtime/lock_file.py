@@ -1,5 +1,6 @@
-"""dvc.lock as a kill can leave it: DVC empties the file before it writes it, and refuses to run with half of it."""
+"""DVC's own files as a kill can leave them: it empties them before it writes them, and refuses to run with half of one."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +8,21 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 LOCK = Path("dvc.lock")
+IN_USE = Path(".dvc/tmp/rwlock")
+"""Which paths running stages of DVC read and write."""
 
 
-def set_damaged_lock_aside(path: Path = LOCK) -> None:
-    """Rename a dvc.lock that DVC was killed while writing; without it DVC checks everything, and trains nothing."""
-    if not path.exists() or _is_whole(path):
-        return
+def set_damaged_files_aside(root: Path = Path()) -> None:
+    """Rename a file that DVC was killed while writing.
+
+    Without dvc.lock it checks everything, and trains nothing; without the other it knows of no stage that runs.
+    """
+    for path, is_whole in ((root / LOCK, _is_whole), (root / IN_USE, _is_json)):
+        if path.exists() and not is_whole(path):
+            _set_aside(path)
+
+
+def _set_aside(path: Path) -> None:
     aside = path.with_name(f"{path.name}.damaged")
     path.replace(aside)
     print(
@@ -29,6 +39,13 @@ def _is_whole(path: Path) -> bool:
         return False
     stages = tree.get("stages") if isinstance(tree, dict) and "schema" in tree else None
     return isinstance(stages, dict) and all(map(_is_stage, stages.values()))
+
+
+def _is_json(path: Path) -> bool:
+    try:
+        return isinstance(json.loads(path.read_text(encoding="utf-8")), dict)
+    except ValueError:
+        return False
 
 
 def _is_stage(stage: Any) -> bool:

@@ -8,7 +8,7 @@ from pipeline.common.files import write_text
 from pipeline.common.layout import Layout
 from pipeline.params.file import PARAMS_FILE, load, read_yaml
 from pipeline.params.overlay import changes, overlaid
-from pipeline.runtime.lock_file import set_damaged_lock_aside
+from pipeline.runtime.lock_file import set_damaged_files_aside
 from pipeline.stages.check import inspect
 
 PRESETS = Path("presets")
@@ -17,11 +17,11 @@ PRESETS = Path("presets")
 def run(name: str | None, data_path: str | None, layout: Layout) -> None:
     """Merge presets/<name>.yaml and `data_path` (data.path) into params.yaml, print what changed, check everything.
 
-    A dvc.lock that DVC was killed while writing is set aside.
+    A file that DVC was killed while writing is set aside.
 
     Raises UserError, with params.yaml as it was, for an unknown preset or a mistake in the merged parameters or data.
     """
-    set_damaged_lock_aside()
+    set_damaged_files_aside()
     overlay = read_preset(name) if name else {}
     if data_path:
         overlay.setdefault("data", {})["path"] = data_path
