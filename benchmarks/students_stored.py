@@ -33,14 +33,13 @@ from benchmarks.trainings import (
     write_answers,
 )
 from models.classifier import Classifier
-from models.inference import predict
 from models.names import ARCHITECTURES
-from pipeline.data.views import Views
 from pipeline.distillation.methods import METHODS, Method, runs_of, teachers_of
 from pipeline.distillation.objective import Teachers
 from pipeline.distillation.online import OnlineTeachers
-from pipeline.params.tree import Params, ViewParams
+from pipeline.params.tree import Params
 from pipeline.training.device import autocast_dtype, pick_device
+from pipeline.training.inputs import answers as answers_of
 from pipeline.training.loop import TrainingSet
 
 EPOCHS, POOLS = 50, 2
@@ -66,7 +65,8 @@ def measure(params: Params) -> list[Row]:
     kinds = {_kind(method): method for method in methods}
     with tempfile.TemporaryDirectory() as folder:
         actions = _epochs(params, data, networks, kinds, Path(folder), device)
-        actions[PASS] = _one_view_and_the_clean_one(data, networks, Path(folder), device)
+        one = training_set(images, device, np.arange(count), views=1)
+        actions[PASS] = _one_view_and_the_clean_one(one, networks, Path(folder), device)
         seconds = alternate(actions, waiter(device))
     view = seconds.pop(PASS) / 2
     runs = Counter(map(_kind, methods))
@@ -116,11 +116,10 @@ def _epochs(
     """An epoch of each kind of run, stored and online; Baseline I, which has no teachers, is the same in both."""
     count, by_name = len(data.rows), dict(zip(map(str, ARCHITECTURES), networks, strict=True))
     dtype = autocast_dtype(device, network())
-    assert not isinstance(data.images, np.ndarray)
-    rest = np.arange(count, data.images.shape[0])
+    rest = np.arange(count, len(data.sample_ids))
 
     def validate(model: nn.Module) -> object:
-        return predict(model, data.images, rest, device, dtype=dtype)
+        return answers_of(model, data.inputs, rest, data.inputs.count, device, dtype)
 
     def epoch(method: Method, answers: Teachers | None) -> Callable[[], object]:
         task = objective(method, answers, count, device)
@@ -142,10 +141,9 @@ def _one_view_and_the_clean_one(
     data: TrainingSet, networks: list[Classifier], folder: Path, device: torch.device
 ) -> Callable[[], object]:
     """The soft-label stage's work for V = 1: two views, answered by all teachers of one pool and written."""
-    views = Views(ViewParams(count=1, preset="flip_crop", seed=0), len(data.sample_ids))
 
     def work() -> None:
         for k, teacher in enumerate(networks):
-            write_answers(folder / f"pass{k}/answers.npy", teacher, data, views, device)
+            write_answers(folder / f"pass{k}/answers.npy", teacher, data, device)
 
     return work

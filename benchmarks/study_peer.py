@@ -36,8 +36,7 @@ from benchmarks.trainings import (
     write_answers,
 )
 from models.classifier import Classifier
-from pipeline.data.views import Views
-from pipeline.params.tree import Params, ViewParams
+from pipeline.params.tree import Params
 from pipeline.training.device import pick_device
 
 STUDENTS, EPOCHS = 20, 50
@@ -54,8 +53,7 @@ def measure(params: Params) -> list[Row]:
     steps = scaled(device, STEPS_ON_CPU, STEPS_ON_GPU)
     images, networks = random_images(IMAGES), teachers(device)
     data = training_set(images, device, np.arange(steps * BATCH))
-    answered = training_set(images, device, np.arange(scaled(device, ANSWERED_ON_CPU, ANSWERED_ON_GPU)))
-    views = Views(ViewParams(count=1, preset="flip_crop", seed=0), len(images))
+    answered = training_set(images, device, np.arange(scaled(device, ANSWERED_ON_CPU, ANSWERED_ON_GPU)), views=1)
     with tempfile.TemporaryDirectory() as folder:
         version = peers.install_torchdistill(Path(folder) / "peer")
         answers = stored_answers(data, Path(folder), device)
@@ -66,7 +64,7 @@ def measure(params: Params) -> list[Row]:
 
         def answer() -> None:
             for k, teacher in enumerate(networks):
-                write_answers(Path(folder) / f"pass{k}/answers.npy", teacher, answered, views, device)
+                write_answers(Path(folder) / f"pass{k}/answers.npy", teacher, answered, device)
 
         peer = _peer(params, images, networks, device, with_torchdistill=version is not None)
         actions = {

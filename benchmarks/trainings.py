@@ -10,11 +10,10 @@ from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import update_bn
 
 from models.classifier import Classifier
-from models.inference import predict
 from models.names import ARCHITECTURES
 from models.networks import build
 from pipeline.data.views import Views
@@ -35,6 +34,7 @@ from pipeline.params.learning import WeightingParams
 from pipeline.params.tree import Params, ViewParams
 from pipeline.training.device import autocast_dtype
 from pipeline.training.feed import open_images
+from pipeline.training.inputs import Pixels, answers
 from pipeline.training.loop import Schedule, TrainingSet, _Training, seeded_model
 from pipeline.training.world import World
 
@@ -80,11 +80,14 @@ def training_set(
     rows = np.arange(len(images)) if rows is None else rows
     targets = np.random.default_rng(1).integers(0, CLASSES, len(rows))
     return TrainingSet(
-        images=open_images(images, np.arange(len(images)), device, on_device),
+        inputs=Pixels(
+            open_images(images, np.arange(len(images)), device, on_device),
+            Views(ViewParams(count=views, preset=preset, seed=0), len(images)),  # type: ignore[arg-type]
+            device,
+        ),
         sample_ids=np.arange(len(images)).astype(str),
         rows=rows,
         targets=torch.from_numpy(targets).to(device),
-        views=Views(ViewParams(count=views, preset=preset, seed=0), len(images)),  # type: ignore[arg-type]
     )
 
 
@@ -109,25 +112,22 @@ def stored_answers(data: TrainingSet, folder: Path, device: torch.device, K: int
     """Soft labels of K teachers for all views; what is in them costs nothing, so a linear stand-in has made them."""
     stand_in = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, CLASSES)).to(device)
     paths = [folder / f"{k}.npy" for k in range(K)]
-    write_answers(paths[0], stand_in, data, data.views, device)
+    write_answers(paths[0], stand_in, data, device)
     for path in paths[1:]:
         shutil.copy(paths[0], path)
     return SoftLabels(paths, device)
 
 
-def write_answers(path: Path, teacher: nn.Module, data: TrainingSet, views: Views, device: torch.device) -> None:
-    """Let a teacher answer all `views` of the training set, as the recipe of soft labels does.
+def write_answers(path: Path, teacher: nn.Module, data: TrainingSet, device: torch.device) -> None:
+    """Let a teacher answer all views of the training set, as the recipe of soft labels does.
 
     Finished views are kept beside `path` until all are there, so that every path needs a folder of its own.
     """
 
     def answer(view: int) -> np.ndarray:
-        def shown(pixels: Tensor, batch: Tensor) -> Tensor:
-            return views.apply(pixels, batch, view)
+        return answers(teacher, data.inputs, data.rows, view, device)
 
-        return predict(teacher, data.images, data.rows, device, shown)
-
-    write_soft_labels(path, views.count, answer, title=path.stem)
+    write_soft_labels(path, data.inputs.count, answer, title=path.stem)
 
 
 def objective(method: Method, answers: Teachers | None, num_samples: int, device: torch.device) -> Objective:

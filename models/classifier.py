@@ -1,6 +1,6 @@
 """The network of teachers and students: normalisation, a backbone, and a head."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -8,36 +8,39 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from models.errors import ModelError
+from models.errors import WeightsError
+from models.heads import num_features
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-class WeightsError(ModelError):
-    """Weights that cannot be had or do not fit the network; the message names the file or address and what to do."""
 
 
 class Classifier(nn.Module):
     """Normalisation, `backbone` (B, 3, H, W) -> (B, F), and `head` (B, F) -> (B, C).
 
     The input is pixels in [0, 1], (B, channels, H, W) with one or three channels; a grey image fills all three.
-    Normalisation is part of the network, so that attacks and exports work on pixels. Its constants are not in the
-    state dict.
+    Normalisation, by default with ImageNet's statistics, is part of the network, so that attacks and exports work on
+    pixels. Its constants are not in the state dict.
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: nn.Module, head: nn.Module) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: nn.Module,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+    ) -> None:
         super().__init__()
         self.backbone, self.head = backbone, head
-        self.num_features = next(part for part in head.modules() if isinstance(part, nn.Linear)).in_features
-        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(IMAGENET_STD).view(1, 3, 1, 1), persistent=False)
+        self.num_features = num_features(head)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
 
     def normalise(self, pixels: Tensor) -> Tensor:
-        """Return (pixels - mean) / std, (B, 3, H, W), with ImageNet's mean and standard deviation."""
+        """Return (pixels - mean) / std, (B, 3, H, W)."""
         return (pixels - self.mean) / self.std  # one channel is broadcast to three
 
     def features(self, pixels: Tensor) -> Tensor:

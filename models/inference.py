@@ -1,15 +1,12 @@
 """From stored uint8 images to a network's logits."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import closing
 from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-
-Augment = Callable[[Tensor, Tensor], Tensor]
-"""Replaces pixels (B, channels, H, W) by a view of them; the second argument holds their rows, (B,) on the device."""
 
 CPU_BATCH, LARGEST_BATCH = 256, 1024
 BYTES_PER_PIXEL = 4096
@@ -75,25 +72,30 @@ def predict(
     images: np.ndarray | Images,
     rows: np.ndarray,
     device: torch.device,
-    augment: Augment | None = None,
     batch_size: int | None = None,
     dtype: torch.dtype | None = None,
 ) -> np.ndarray:
     """Return the logits of `rows`, float32 (len(rows), C), with the network in evaluation mode.
 
-    `augment(pixels, rows)` may replace a batch's pixels by a view of them; `dtype` lets autocast compute in it. The
-    host waits for the device once, at the end. The network's mode is left as it was.
+    `dtype` lets autocast compute in it. The host waits for the device once, at the end. The network's mode is left as
+    it was.
     """
     reader = as_images(images, device)
     size = batch_size or prediction_batch(reader.shape, device)
-    index = to_device(rows, device).split(size)
+    with closing(reader.read(np.split(rows, range(size, len(rows), size)))) as blocks:
+        return predict_blocks(model, map(to_pixels, blocks), device, dtype)
+
+
+@torch.inference_mode()
+def predict_blocks(
+    model: nn.Module, blocks: Iterable[Tensor], device: torch.device, dtype: torch.dtype | None = None
+) -> np.ndarray:
+    """Return what a network in evaluation mode says of inputs that come block by block, float32 (N, C)."""
     training = model.training
     model.eval()
     parts = []
-    with closing(reader.read(np.split(rows, range(size, len(rows), size)))) as blocks:
-        for block, part in zip(blocks, index, strict=True):
-            pixels = augment(to_pixels(block), part) if augment else to_pixels(block)
-            with torch.autocast(device.type, dtype, enabled=dtype is not None):
-                parts.append(model(pixels).float())
+    for block in blocks:
+        with torch.autocast(device.type, dtype, enabled=dtype is not None):
+            parts.append(model(block).float())
     model.train(training)
     return torch.cat(parts).cpu().numpy()

@@ -4,8 +4,6 @@ from torch import nn
 from torchvision.models import DenseNet, MobileNetV2, ResNet
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
-from models.names import Architecture
-
 Block = type[BasicBlock] | type[Bottleneck]
 FIRST = 64
 """Channels of a ResNet's or DenseNet's first convolution at width 1."""
@@ -13,7 +11,7 @@ GROWTH = 32
 """Channels that each layer of DenseNet-121 adds at width 1."""
 
 
-def scaled(name: Architecture, width: float) -> nn.Module:
+def scaled(name: str, width: float) -> nn.Module:
     """Return a network, from scratch, with `width` times the channels in every layer, rounded to whole ones.
 
     MobileNet-v2 rounds to multiples of 8 and keeps the 1,280 channels of its last convolution below width 1, as its
@@ -30,6 +28,8 @@ def scaled(name: Architecture, width: float) -> nn.Module:
             return MobileNetV2(width_mult=width)
         case "densenet121":
             return DenseNet(round(GROWTH * width), (6, 12, 24, 16), round(FIRST * width))
+        case _:
+            raise ValueError(f"architecture is {name!r}, which has no width")
 
 
 class _ScaledResNet(ResNet):

@@ -133,7 +133,15 @@ def test_what_dvc_keeps_is_where_the_layout_says():
     layout, seeded = Layout(), {"${item.seed}": "0"}
     kept = {out for stage in STAGES.values() for out in stage.get("outs", []) if isinstance(out, str)}
     kept = {re.sub(r"\$\{item\.seed\}", seeded["${item.seed}"], out) for out in kept}
-    paths = {layout.code, layout.splits, layout.labels, layout.noise, layout.subsets, layout.onnx.parent}
+    paths = {
+        layout.code,
+        layout.splits,
+        layout.labels,
+        layout.noise,
+        layout.subsets,
+        layout.features,
+        layout.onnx.parent,
+    }
     paths |= {layout.images.parent, layout.report.parent, layout.student_metrics, layout.teacher_metrics}
     paths |= {layout.training_metrics, layout.comparisons, layout.intervals, layout.method_figures, layout.curves}
     paths |= {layout.predictions(0, "roskd", "smoothed").parents[1]}

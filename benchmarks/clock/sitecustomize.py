@@ -20,6 +20,7 @@ from typing import Any
 
 WATCHED = {
     "models.inference": ("predict",),
+    "pipeline.training.inputs": ("answers",),
     "pipeline.training.loop": ("_Training._train",),
     "pipeline.distillation.smoothing": ("RunningAverage.update", "RunningAverage.finish"),
 }

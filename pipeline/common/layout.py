@@ -26,6 +26,7 @@ class Layout:
         self.labels: Final = root / "splits/labels.csv"
         self.noise: Final = root / "splits/noise.json"
         self.subsets: Final = root / "splits/subsets.csv"
+        self.features: Final = root / "features.json"
         self.all_predictions: Final = root / "predictions"
         self.student_metrics: Final = root / "metrics/students.csv"
         self.teacher_metrics: Final = root / "metrics/teachers.csv"

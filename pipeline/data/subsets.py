@@ -30,7 +30,7 @@ def membership(
 
 def members_of(prepared: Prepared, params: Params) -> dict[str, np.ndarray]:
     """Return {teacher: bool (N_train,)}: which training samples, in row order, each teacher sees."""
-    rows, K = prepared.rows("train"), len(params.teachers.architectures)
+    rows, K = prepared.rows("train"), len(params.teacher_names("full"))
     groups = pd.factorize(prepared.groups[rows])[0]
     targets, classes = prepared.given[rows], len(prepared.classes)
     tables = [

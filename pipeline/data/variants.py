@@ -48,7 +48,7 @@ class Variants:
     def members(self, params: Params) -> dict[str, np.ndarray]:
         """Return {teacher: bool (N_train,)}, as the stage subsets would make it."""
         sections = (params.split, params.noise, params.subsets)
-        key = sha256_json([params.teachers.architectures, *(section.model_dump(mode="json") for section in sections)])
+        key = sha256_json([params.teacher_names("full"), *(section.model_dump(mode="json") for section in sections)])
         if key not in self._members:
             self._members[key] = members_of(self.prepared(params), params)
         return self._members[key]

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from models.classifier import Classifier
+from models.heads import HeadAlone
 from models.names import Task
 from pipeline.distillation.losses import supervised_loss
 from pipeline.distillation.objective import Batch, Memoryless
@@ -16,16 +17,16 @@ FIRST = "first."
 class Pair(nn.Module):
     """Two networks that train as one; what it answers outside training is the first one's alone."""
 
-    def __init__(self, first: Classifier, second: Classifier) -> None:
+    def __init__(self, first: Classifier | HeadAlone, second: Classifier | HeadAlone) -> None:
         super().__init__()
         self.first, self.second = first, second
 
-    def forward(self, pixels: Tensor, return_features: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+    def forward(self, inputs: Tensor, return_features: bool = False) -> Tensor | tuple[Tensor, Tensor]:
         """Return the first network's logits (B, C); with `return_features` its features and both logits (2, B, C)."""
         if not return_features:
-            return self.first(pixels)
-        features, logits = self.first(pixels, return_features=True)
-        return features, torch.stack([logits, self.second(pixels)])
+            return self.first(inputs)
+        features, logits = self.first(inputs, return_features=True)
+        return features, torch.stack([logits, self.second(inputs)])
 
 
 def of_first(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -16,9 +16,10 @@ from pipeline.distillation.weighting import StochasticWeights, restrict_to_unsee
 
 @dataclass(frozen=True)
 class Batch:
-    """One step's data, on the device. `index`: int64 (B,), places in the training set; `pixels` in [0, 1]."""
+    """One step's data, on the device. `index`: int64 (B,), places in the training set; `inputs`: what the
+    network takes, pixels (B, channels, H, W) in [0, 1] or features (B, F)."""
 
-    pixels: Tensor
+    inputs: Tensor
     targets: Tensor
     index: Tensor
     epoch: int
@@ -87,8 +88,8 @@ class Teachers(Protocol):
         """Number of teachers K and of classes C."""
         ...
 
-    def logits(self, view: int, index: Tensor, pixels: Tensor) -> Tensor:
-        """Return float32 (K, B, C): the answers to view `view` of the training samples `index`, shown in `pixels`."""
+    def logits(self, view: int, index: Tensor, inputs: Tensor) -> Tensor:
+        """Return float32 (K, B, C): the answers to view `view` of the training samples `index`, shown in `inputs`."""
         ...
 
 
@@ -126,7 +127,7 @@ class Distillation(Memoryless):
 
     def loss(self, batch: Batch, features: Tensor, logits: Tensor) -> dict[str, Tensor]:
         """alpha tau² Σ_k w_k KL_k + (1 - alpha) supervised."""
-        teacher_logits = self._terms.teachers.logits(batch.view, batch.index, batch.pixels)
+        teacher_logits = self._terms.teachers.logits(batch.view, batch.index, batch.inputs)
         weights = self._weights(batch)
         if self._unseen is not None:
             weights = restrict_to_unseen(weights, self._unseen[:, batch.index])
@@ -160,7 +161,7 @@ class ReinforcedDistillation:
 
     def loss(self, batch: Batch, features: Tensor, logits: Tensor) -> dict[str, Tensor]:
         """The distillation loss with the selected teachers' weights."""
-        teacher_logits = self._terms.teachers.logits(batch.view, batch.index, batch.pixels)
+        teacher_logits = self._terms.teachers.logits(batch.view, batch.index, batch.inputs)
         state = policy_state(features.detach().float(), teacher_logits, batch.targets, self._terms.task)
         weights = selection_weights(self._policy.select(state, batch.epoch, batch.index))
         return self._terms.mix(batch, logits, teacher_logits, weights)
@@ -172,7 +173,7 @@ class ReinforcedDistillation:
         BatchNorm's running statistics do not see the batch a second time.
         """
         with untracked_statistics(model):
-            logits = model(batch.pixels)
+            logits = model(batch.inputs)
         self._policy.reward(supervised_loss(logits.float(), batch.targets, self._terms.task, self._terms.balance))
 
     def end_epoch(self) -> None:

@@ -15,10 +15,10 @@ class OnlineTeachers:
         """Number of teachers K and of classes C."""
 
     @torch.no_grad()
-    def logits(self, view: int, index: Tensor, pixels: Tensor) -> Tensor:
-        """Return float32 (K, B, C): what each teacher says of `pixels`, (B, channels, H, W) as the student sees them.
+    def logits(self, view: int, index: Tensor, inputs: Tensor) -> Tensor:
+        """Return float32 (K, B, C): what each teacher says of the pixels that the student sees.
 
         Computed in float32, as stored answers are, whatever the student's step is computed in.
         """
-        with torch.autocast(pixels.device.type, enabled=False):
-            return torch.stack([teacher(pixels).float() for teacher in self._teachers])
+        with torch.autocast(inputs.device.type, enabled=False):
+            return torch.stack([teacher(inputs).float() for teacher in self._teachers])

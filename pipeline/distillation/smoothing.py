@@ -31,9 +31,13 @@ class RunningAverage:
         """Take one more checkpoint into the mean."""
         self._averaged.update_parameters(model)
 
-    def finish(self, batches: Iterable[Tensor], device: torch.device) -> nn.Module:
-        """Recompute the BatchNorm statistics by a pass over training pixels and return the smoothed network."""
-        update_bn(batches, self._averaged, device)
+    def finish(self, batches: Iterable[Tensor] | None, device: torch.device) -> nn.Module:
+        """Recompute the BatchNorm statistics by a pass over training inputs and return the smoothed network.
+
+        With None they stay as they are: those of a frozen backbone.
+        """
+        if batches is not None:
+            update_bn(batches, self._averaged, device)
         return self._averaged.module
 
     def state_dict(self) -> dict[str, Tensor]:

@@ -114,7 +114,7 @@ class SoftLabels:
         """Number of teachers K and of classes C."""
         return len(self._stores), self._stores[0].shape[-1]
 
-    def logits(self, view: int, index: torch.Tensor, pixels: torch.Tensor | None = None) -> torch.Tensor:
+    def logits(self, view: int, index: torch.Tensor, inputs: torch.Tensor | None = None) -> torch.Tensor:
         """Return float32 (K, B, C): what each teacher says of the training samples `index` (B,) in `view`."""
         if self._view is None or self._view[0] != view:
             stacked = np.stack([store[view] for store in self._stores])

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, Strict, model_validator
 
-from models.names import PARTITION, Task
+from models.names import Task
 from pipeline.common.errors import SettingError
 from pipeline.common.layout import Pool
 from pipeline.distillation.methods import METHODS
@@ -13,6 +13,7 @@ from pipeline.params.base import Fraction, Names, Section, Seed
 from pipeline.params.data import DataParams
 from pipeline.params.learning import (
     DistillationParams,
+    Network,
     RivalParams,
     SmoothingParams,
     StudentParams,
@@ -142,17 +143,32 @@ class Params(Section):
     tracking: TrackingParams
     study: StudyParams
 
-    def teacher_names(self, pool: Pool | None) -> tuple[str, ...]:
-        """Return the teachers of a pool: one per architecture, on subsets one per partition and architecture.
+    def teacher_networks(self, pool: Pool | None) -> dict[str, Network]:
+        """Return the teachers of a pool by name: those of one division of the data, on subsets of every partition.
 
         From the second partition on its number is in the name, `resnet18-p2`. None has no teachers.
         """
         partitions = {"subset": self.subsets.partitions, "full": 1, None: 0}[pool]
-        return tuple(
-            architecture if partition == 1 else f"{architecture}{PARTITION}{partition}"
+        networks = self.teachers.of_one_partition(self.data.image_size)
+        return {
+            name if partition == 1 else f"{name}-p{partition}": network
             for partition in range(1, partitions + 1)
-            for architecture in self.teachers.architectures
-        )
+            for name, network in networks.items()
+        }
+
+    def teacher_names(self, pool: Pool | None) -> tuple[str, ...]:
+        """Return the names of a pool's teachers."""
+        return tuple(self.teacher_networks(pool))
+
+    @property
+    def student_network(self) -> Network:
+        """The student's network."""
+        return self.student.network(self.student.architecture, self.data.image_size)
+
+    @property
+    def networks(self) -> tuple[Network, ...]:
+        """Every network that some teacher or student is."""
+        return (*self.teacher_networks("full").values(), self.student_network)
 
     def forget_rate(self, origin: str = "methods") -> float:
         """Return the share of the samples that Co-teaching forgets: its parameter's, or that of the injected noise.
@@ -187,6 +203,15 @@ class Params(Section):
             raise ValueError(f"split.official is true, but data.source {self.data.source} has no official test list")
         if self.split.official and self.data.source == "table" and self.data.table.split is None:
             raise ValueError("split.official is true, but data.table.split names no column of the table")
+        return self
+
+    @model_validator(mode="after")
+    def _answers_can_be_stored(self) -> Self:
+        if self.distillation.soft_labels == "online" and "head" in (self.teachers.train, self.student.train):
+            raise ValueError(
+                "distillation.soft_labels is online, but teachers.train or student.train is head: heads see stored "
+                "features, so that nobody can be asked at every step; set it to stored"
+            )
         return self
 
     @model_validator(mode="after")

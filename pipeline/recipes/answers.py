@@ -2,24 +2,24 @@
 
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from models.classifier import load_weights
-from models.inference import predict
-from models.names import architecture_of
-from models.networks import build
 from pipeline.common.files import sha256_file, write_json
 from pipeline.common.layout import Pool
 from pipeline.data.prepared import Prepared
 from pipeline.distillation.soft_labels import CONTENT, Origin, origin_of, write_soft_labels
 from pipeline.params.tree import Params
 from pipeline.recipes.code import fingerprint
+from pipeline.recipes.features import stored_features
+from pipeline.recipes.pretrained import decisive
 from pipeline.recipes.store import POLL, Node, OnEpoch
 from pipeline.recipes.teacher import WEIGHTS, teacher
 from pipeline.recipes.workshop import Workshop
+from pipeline.training.inputs import answers as shown_answers
 
 ANSWERS, ORIGIN = "answers.npy", "origin.json"
 
@@ -27,29 +27,27 @@ ANSWERS, ORIGIN = "answers.npy", "origin.json"
 def answers(workshop: Workshop, params: Params, seed: int, name: str, weights: Path, weights_hash: str) -> Node:
     """Return the node of a teacher's answers; `weights`: its file, whose SHA-256 is `weights_hash`."""
     origin = origin_for(workshop, params, weights_hash)
+    teacher_network = params.teacher_networks("subset")[name]
 
     def make(folder: Path, on_epoch: OnEpoch) -> None:
         bench = workshop.bench(params, seed)
-        network = build(architecture_of(name), num_classes=len(bench.prepared.classes), **params.teachers.layers)
+        inputs = bench.inputs(stored_features(workshop, params, teacher_network))
+        network, rows = bench.built(replace(teacher_network, weights=None), inputs), bench.prepared.rows("train")
         load_weights(network, weights)
-        network, rows, views = network.to(bench.device), bench.prepared.rows("train"), bench.views
+        network.to(bench.device)
 
         def answer(view: int) -> np.ndarray:
-            def shown(pixels: Tensor, batch: Tensor) -> Tensor:
-                return views.apply(pixels, batch, view)
-
-            return bench.world.answer(rows, lambda own: predict(network, bench.images, own, bench.device, shown))
+            return bench.world.answer(rows, lambda own: shown_answers(network, inputs, own, view, bench.device))
 
         write_soft_labels(
-            folder / ANSWERS, views.count, answer, title=name, leads=bench.world.leads, agree=bench.world.agree
+            folder / ANSWERS, inputs.count, answer, title=name, leads=bench.world.leads, agree=bench.world.agree
         )
         if bench.world.leads:
             write_json(folder / ORIGIN, origin | {CONTENT: sha256_file(folder / ANSWERS)})
 
     decides = {
         "code": fingerprint(__name__),
-        "architecture": architecture_of(name),
-        **params.teachers.layers,
+        "network": decisive(teacher_network),
         **origin,
     }
     return Node("answers", f"soft labels of {name}, seed {seed}", decides, (ANSWERS, ORIGIN), make)

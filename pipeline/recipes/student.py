@@ -1,16 +1,14 @@
 """The recipe of a student: what each method's student minimises, and its training."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from models.classifier import Classifier, load_weights, save_weights
-from models.names import architecture_of
-from models.networks import build
+from models.classifier import load_weights, save_weights
 from pipeline.common.layout import Checkpoint
 from pipeline.distillation.co_teaching import Pair, of_first
 from pipeline.distillation.methods import METHODS, Method, teachers_of
@@ -30,8 +28,10 @@ from pipeline.distillation.weighting import StochasticWeights
 from pipeline.evaluation.predictions import write_logits
 from pipeline.params.learning import RivalParams
 from pipeline.params.tree import Params
-from pipeline.recipes.bench import Bench
+from pipeline.recipes.bench import Bench, Learner
 from pipeline.recipes.code import fingerprint
+from pipeline.recipes.features import stored_features
+from pipeline.recipes.pretrained import decisive
 from pipeline.recipes.store import Node, OnEpoch
 from pipeline.recipes.workshop import Workshop, digest_of
 from pipeline.training.loop import TrainingSet, Weights
@@ -61,6 +61,7 @@ def student(
     method = METHODS[run]
     prepared = workshop.data.prepared(params)
     members = workshop.data.members(params) if method.unseen_only else {}
+    network = params.student_network
     decides = workshop.decides(params, seed) | {
         "code": fingerprint(__name__),
         "labels": digest_of((prepared.published if method.published else prepared.given)[prepared.rows("train")]),
@@ -69,18 +70,19 @@ def student(
         "rival": _rival(params, method),
         "teachers": [source.digest for source in sources],
         "members": {name: digest_of(member) for name, member in members.items()},
-        "student": params.student.model_dump(mode="json"),
+        "student": decisive(network) | {"lr_factor": params.student.lr_factor},
         "smoothing": params.smoothing.model_dump(mode="json"),
     }
 
     def make(folder: Path, on_epoch: OnEpoch) -> None:
         bench = workshop.bench(params, seed)
-        data = bench.training_set(published=method.published)
-        model = bench.network(params.student.architecture, params.student, "student")
+        inputs = bench.inputs(stored_features(workshop, params, network))
+        data = bench.training_set(inputs, published=method.published)
+        model = bench.network(network, inputs, "student")
         objective = _objective(bench, method, model, data, _teachers(bench, sources), members)
         resume, warmup = folder / "resume.pt", params.smoothing.warmup
         pair = method.rival == "co_teaching"
-        learner = Pair(model, bench.network(params.student.architecture, params.student, "peer")) if pair else model
+        learner = Pair(model, bench.network(network, inputs, "peer")) if pair else model
         fitted = bench.train(
             learner, data, objective, resume=resume, on_epoch=on_epoch, warmup=warmup,
             lr_factor=params.student.lr_factor,
@@ -91,7 +93,7 @@ def student(
         }  # fmt: skip
         if pair:
             trained = {checkpoint: of_first(values) for checkpoint, values in trained.items()}
-        answers = bench.predictions(model, trained)
+        answers = bench.predictions(model, inputs, trained)
         if bench.world.leads:
             if weights:
                 for file, values in zip(CHECKPOINT_FILES, trained.values(), strict=True):
@@ -127,17 +129,17 @@ def _teachers(bench: Bench, sources: Sequence[Source]) -> Teachers | None:
         return None
     if bench.params.distillation.soft_labels == "stored":
         return SoftLabels([source.path for source in sources], bench.device)
-    classes, layers = len(bench.prepared.classes), bench.params.teachers.layers
-    networks = [build(architecture_of(source.name), num_classes=classes, **layers) for source in sources]
+    known, inputs = bench.params.teacher_networks("subset"), bench.inputs()
+    networks = [bench.built(replace(known[source.name], weights=None), inputs) for source in sources]
     for source, network in zip(sources, networks, strict=True):
         load_weights(network, source.path)
-    return OnlineTeachers([network.to(bench.device) for network in networks], classes)
+    return OnlineTeachers([network.to(bench.device) for network in networks], len(bench.prepared.classes))
 
 
 def _objective(
     bench: Bench,
     method: Method,
-    model: Classifier,
+    model: Learner,
     data: TrainingSet,
     answers: Teachers | None,
     members: Mapping[str, np.ndarray],

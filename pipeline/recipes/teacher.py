@@ -5,12 +5,13 @@ from pathlib import Path
 import numpy as np
 
 from models.classifier import save_weights
-from models.names import architecture_of
 from pipeline.common.layout import Checkpoint, Pool
 from pipeline.distillation.objective import Supervised
 from pipeline.evaluation.predictions import write_logits
 from pipeline.params.tree import Params
 from pipeline.recipes.code import fingerprint
+from pipeline.recipes.features import stored_features
+from pipeline.recipes.pretrained import decisive
 from pipeline.recipes.store import Node, OnEpoch
 from pipeline.recipes.workshop import Workshop, digest_of
 from pipeline.training.loop import Weights
@@ -22,7 +23,7 @@ HISTORY, PREDICTIONS = "history.csv", "predictions.npz"
 
 def teacher(workshop: Workshop, params: Params, seed: int, pool: Pool, name: str) -> Node:
     """Return the node of one teacher; one that sees all data is the same in both pools."""
-    architecture = architecture_of(name)
+    network = params.teacher_networks(pool)[name]
     prepared = workshop.data.prepared(params)
     rows = prepared.rows("train")
     member = workshop.data.members(params)[name] if pool == "subset" else np.ones(len(rows), dtype=bool)
@@ -31,18 +32,20 @@ def teacher(workshop: Workshop, params: Params, seed: int, pool: Pool, name: str
         "labels": digest_of(rows[member], prepared.given[rows[member]]),
         "name": name,
         "length": None if member.all() else params.training.length,
-        "network": params.teachers.model_dump(mode="json", exclude={"architectures", "checkpoint"}),
+        "network": decisive(network),
     }
 
     def make(folder: Path, on_epoch: OnEpoch) -> None:
         bench = workshop.bench(params, seed)
-        data = bench.training_set(member)
-        model = bench.network(architecture, params.teachers, f"teacher {name}")
+        stored = stored_features(workshop, params, network, of_teachers=True)
+        inputs = bench.inputs(stored, of_teachers=True)
+        data = bench.training_set(inputs, member)
+        model = bench.network(network, inputs, f"teacher {name}")
         objective = Supervised(params.task, bench.balance(data))
         resume = folder / "resume.pt"
         fitted = bench.train(model, data, objective, resume=resume, on_epoch=on_epoch)
         trained: dict[Checkpoint, Weights] = {"last": fitted.last, "selected": fitted.selected}
-        answers = bench.predictions(model, trained)
+        answers = bench.predictions(model, inputs, trained)
         if bench.world.leads:
             for checkpoint, values in trained.items():
                 save_weights(values, folder / WEIGHTS[checkpoint])

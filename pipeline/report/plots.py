@@ -197,7 +197,7 @@ def teacher_curves(results: Results) -> Figure | None:
     figure = style.new_figure(3.8)
     panels = np.atleast_1d(figure.subplots(1, len(pools), sharey=True))
     for panel, pool in zip(panels, pools, strict=True):
-        networks = results.params.teachers.architectures
+        networks = results.params.teacher_names("full")
         for k, name in enumerate(results.params.teacher_names(pool)):
             rows = curves.loc[(curves["pool"] == pool) & (curves["architecture"] == name)]
             partition, network = divmod(k, len(networks))

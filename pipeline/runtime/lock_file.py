@@ -1,4 +1,4 @@
-"""DVC's own files as a kill can leave them: it empties them before it writes them, and refuses to run with half of one."""
+"""DVC's own files as a kill can leave them: it empties one before it writes it, and refuses to run with half of it."""
 
 import json
 from pathlib import Path

@@ -24,6 +24,7 @@ WITHOUT_OPTIONS = {
     "split": "Split by group, stratified.",
     "noise": "Make the labels that are trained on.",
     "subsets": "Choose the teachers' overlapping subsets.",
+    "features": "Store what frozen backbones make of every view.",
     "evaluate": "Measure all networks on validation and test.",
     "export": "Export the served method's student to ONNX.",
     "report": "Write the table and the page.",

@@ -13,7 +13,7 @@ Call = tuple[str, str, dict[str, object]]
 
 def calls(params: Params) -> Iterator[Call]:
     """Yield every stage in an order that respects dvc.yaml."""
-    for name in ("check", "code", "prepare", "split", "noise", "subsets"):
+    for name in ("check", "code", "prepare", "split", "noise", "subsets", "features"):
         yield name, name, {}
     for seed in params.seeds:
         yield "student_plain", "student", {"seed": seed, "group": "plain"}

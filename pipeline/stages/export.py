@@ -2,6 +2,7 @@
 
 from models.classifier import load_weights
 from models.export import export_onnx, max_logit_difference
+from models.heads import HeadAlone
 from models.networks import build
 from pipeline.common.errors import UserError
 from pipeline.common.files import atomic, write_json
@@ -20,8 +21,10 @@ def run(params: Params, layout: Layout) -> None:
     """Write onnx/student.onnx and what serving must know of it; refuse a file that answers differently."""
     prepared, seed, name = load_prepared(layout, params.task), params.seeds[0], served(params.methods)
     method = METHODS[name]
-    student = build(params.student.architecture, num_classes=len(prepared.classes), **params.student.layers)
-    load_weights(student, layout.student_weights(seed, method.pool, method.run, method.checkpoint))
+    network, trained = params.student_network, layout.student_weights(seed, method.pool, method.run, method.checkpoint)
+    frozen = network.weights if network.train == "head" else None
+    student = build(network.architecture, num_classes=len(prepared.classes), weights=frozen, **network.layers)
+    load_weights(student if frozen is None else HeadAlone(student.head), trained)
     student.eval()
     channels = prepared.images.shape[-1]
     with atomic(layout.onnx) as temporary:

@@ -6,7 +6,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from models.names import architecture_of
 from pipeline.common.files import sha256_file, sha256_json
 from pipeline.common.layout import POOLS, Layout, Pool
 from pipeline.data.prepared import read_report
@@ -97,7 +96,7 @@ def teacher(params: Params, layout: Layout, seed: int, pool: Pool, name: str) ->
             "method": "teacher",
             "seed": str(seed),
             "pool": pool,
-            "architecture": architecture_of(name),
+            "architecture": params.teacher_networks(pool)[name].architecture,
             "teacher": name,
         },
     )

@@ -5,23 +5,24 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, closing
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from models.classifier import Classifier
-from models.inference import Images, as_images, to_device, to_pixels
+from models.inference import to_device
 from pipeline.common.errors import SettingError
 from pipeline.common.seeds import derive
-from pipeline.data.views import Views
 from pipeline.distillation.objective import Batch, Objective
 from pipeline.distillation.smoothing import RunningAverage, warmup_epochs
 from pipeline.params.learning import TrainingParams
 from pipeline.training.compiling import compile_model, plain_compile_errors
 from pipeline.training.device import autocast_dtype
-from pipeline.training.feed import share, steps_of_epoch
+from pipeline.training.feed import epoch_batches, share, steps_of_epoch
 from pipeline.training.history import History
+from pipeline.training.inputs import Inputs
+from pipeline.training.optimiser import is_frozen, make_optimiser, make_scheduler, set_training
 from pipeline.training.resume import ResumeFile, random_state, restore_random_state
 from pipeline.training.world import World
 
@@ -31,20 +32,17 @@ CHECK_EVERY = 50
 """Steps between looks at the loss: each look makes the host wait for the device."""
 
 Weights = dict[str, Tensor]
+M = TypeVar("M", bound=nn.Module)
 
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """`images`: uint8 (N_all, H, W, channels); `rows`: (N,) to train on; `targets`: (N,) or (N, C) on the device.
+    """`inputs` and `sample_ids` of all samples; `rows`: (N,) to train on; `targets`: (N,) or (N, C) on the device."""
 
-    An array of images is read plainly; training.feed has readers that keep a GPU busy.
-    """
-
-    images: np.ndarray | Images
+    inputs: Inputs
     sample_ids: np.ndarray
     rows: np.ndarray
     targets: Tensor
-    views: Views
 
 
 @dataclass(frozen=True)
@@ -78,7 +76,7 @@ class Fitted:
     history: History
 
 
-def seeded_model(build: Callable[[], Classifier], seed: int, name: str) -> Classifier:
+def seeded_model(build: Callable[[], M], seed: int, name: str) -> M:
     """Build a network whose initial weights depend on (seed, name) alone; the global random state is left as it was."""
     with torch.random.fork_rng():
         torch.manual_seed(derive(seed, f"initial weights of {name}"))
@@ -139,17 +137,14 @@ class _Training:
         torch.manual_seed(derive(schedule.seed, world.named("dropout")))
         self.model = model.to(device)
         self.data, self.objective, self.schedule, self.device, self.world = data, objective, schedule, device, world
-        self.images, self.rows = as_images(data.images, device), to_device(data.rows, device)
         params = schedule.params
         self.dtype = autocast_dtype(device, model, params.precision)
         if schedule.compile:
             compile_model(self.model)
+        self.optimiser = make_optimiser(self.model, params)  # first: it freezes what is not trained
         self.network = world.replicate(self.model, params.batch_norm == "sync")
-        self.optimiser = torch.optim.SGD(
-            self.model.parameters(), params.lr, params.momentum, weight_decay=params.weight_decay, fused=True
-        )
-        milestones = [round(share * params.epochs) for share in params.decay_at]
-        self.scheduler = torch.optim.lr_scheduler.MultiStepLR(self.optimiser, milestones, gamma=0.1)
+        of_pass = len(epoch_batches(len(data.rows), params.batch_size, schedule.seed, 0, world.size))
+        self.scheduler = make_scheduler(self.optimiser, params, schedule.steps or of_pass)
         self.average = None if schedule.smoothing_warmup is None else RunningAverage(self.model)
         self.history = History()
         self.selected: tuple[float, Weights] | None = None
@@ -173,7 +168,7 @@ class _Training:
 
     def _train(self) -> dict[str, float]:
         """One pass; the host looks at the device every CHECK_EVERY steps and at the end alone."""
-        self.model.train()
+        set_training(self.model)
         params, world = self.schedule.params, self.world
         drawn = steps_of_epoch(
             len(self.data.rows), params.batch_size, self.schedule.seed, self.epoch, world.size,
@@ -193,30 +188,27 @@ class _Training:
                 if (step + 1) % CHECK_EVERY == 0 or step + 1 == len(order):
                     self._require_finite(world.total(totals[: step + 1]), order)
         self.objective.end_epoch()
-        self.scheduler.step()
         seen = sum(map(len, order))
         means = {name: world.total(value).item() / seen for name, value in sums.items()}
         return {"loss": means.pop("total"), "steps": (self.epoch + 1) * len(order)} | means
 
     def _batches(self, order: Sequence[np.ndarray], passes: Sequence[int]) -> Generator[Batch, None, None]:
         """The epoch's batches, each in the view of its pass; the order goes to the device once."""
-        places = to_device(np.concatenate(order), self.device)
-        sizes = [len(positions) for positions in order]
-        parts = zip(places.split(sizes), self.rows[places].split(sizes), strict=True)
-        with closing(self.images.read([self.data.rows[positions] for positions in order])) as blocks:
-            for step, (block, (index, rows)) in enumerate(zip(blocks, parts, strict=True)):
-                view = self.data.views.of_epoch(passes[step])
-                pixels = self.data.views.apply(to_pixels(block), rows, view)
-                yield Batch(pixels, self.data.targets[index], index, self.epoch, step, view)
+        places = to_device(np.concatenate(order), self.device).split([len(positions) for positions in order])
+        views = [self.data.inputs.of_pass(number) for number in passes]
+        with closing(self.data.inputs.read([self.data.rows[positions] for positions in order], views)) as blocks:
+            for step, (block, index) in enumerate(zip(blocks, places, strict=True)):
+                yield Batch(block, self.data.targets[index], index, self.epoch, step, views[step])
 
     def _step(self, batch: Batch, weight: float) -> dict[str, Tensor]:
         """One step; `weight` makes the mean of all processes' gradients that of the whole batch, 1 for a lone one."""
         with self._autocast():
-            features, logits = self.network(batch.pixels, return_features=True)
+            features, logits = self.network(batch.inputs, return_features=True)
         terms = self.objective.loss(batch, features, logits.float())
         self.optimiser.zero_grad(set_to_none=True)
         (terms["total"] * weight).backward()
         self.optimiser.step()
+        self.scheduler.step()
         with self._autocast():
             self.objective.after_step(batch, self.model)
         return terms
@@ -242,17 +234,11 @@ class _Training:
         assert self.selected is not None
         smoothed = None
         if self.average is not None:
-            with closing(self._last_view()) as pixels:
-                smoothed = _copy(self.average.finish(pixels, self.device))
+            order = np.array_split(self.data.rows, max(1, len(self.data.rows) // 256))
+            view = self.data.inputs.of_pass(self.schedule.params.epochs - 1)
+            with closing(self.data.inputs.read(order, [view] * len(order))) as blocks:
+                smoothed = _copy(self.average.finish(None if is_frozen(self.model) else blocks, self.device))
         return Fitted(_copy(self.model), self.selected[1], smoothed, self.history)
-
-    def _last_view(self) -> Generator[Tensor, None, None]:
-        view = self.data.views.of_epoch(self.schedule.params.epochs - 1)
-        order = np.array_split(self.data.rows, max(1, len(self.data.rows) // 256))
-        parts = self.rows.split([len(rows) for rows in order])
-        with closing(self.images.read(order)) as blocks:
-            for block, rows in zip(blocks, parts, strict=True):
-                yield self.data.views.apply(to_pixels(block), rows, view)
 
     def state(self) -> dict[str, object]:
         """Everything a resumed run needs."""

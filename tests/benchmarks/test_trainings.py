@@ -34,11 +34,11 @@ def test_stored_answers_are_those_of_the_views(tmp_path):
     images = trainings.random_images(6, size=12)
     data = trainings.training_set(images, CPU, np.arange(4), views=2)
     teacher = small_network()
-    trainings.write_answers(tmp_path / "one/answers.npy", teacher, data, data.views, CPU)
+    trainings.write_answers(tmp_path / "one/answers.npy", teacher, data, CPU)
     stored = SoftLabels([tmp_path / "one/answers.npy"], CPU)
     assert stored.shape == (1, 3)
     for view in range(3):  # the clean one last
-        pixels = data.views.apply(to_pixels(torch.from_numpy(images[:4])), torch.arange(4), view)
+        pixels = data.inputs.views.apply(to_pixels(torch.from_numpy(images[:4])), torch.arange(4), view)
         expected = teacher.eval()(pixels)
         torch.testing.assert_close(stored.logits(view, torch.arange(4))[0], expected, atol=2e-3, rtol=2e-3)
     assert [path.name for path in (tmp_path / "one").iterdir()] == ["answers.npy"]

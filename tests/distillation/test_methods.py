@@ -2,7 +2,6 @@
 
 import pytest
 
-from models.names import architecture_of
 from pipeline.distillation.methods import (
     INGREDIENTS,
     METHODS,
@@ -77,7 +76,8 @@ def test_a_teacher_is_named_by_architecture_and_from_the_second_on_by_partition(
     assert params.teacher_names("subset") == names
     assert params.teacher_names("full") == names[:2]
     assert params.teacher_names(None) == ()
-    assert [architecture_of(name) for name in names] == ["mobilenet_v2", "densenet121"] * 2
+    networks = params.teacher_networks("subset")
+    assert [networks[name].architecture for name in names] == ["mobilenet_v2", "densenet121"] * 2
     assert teachers_of(METHODS["roskd"], names) == names
 
 

@@ -17,6 +17,7 @@ from pipeline.data.views import Views
 from pipeline.distillation import soft_labels
 from pipeline.distillation.soft_labels import CONTENT, Origin, SoftLabels, origin_of, require_origin, write_soft_labels
 from pipeline.params.tree import ViewParams
+from pipeline.training.inputs import Pixels, answers
 
 CPU = torch.device("cpu")
 N, C, V = 45, 3, 2
@@ -34,7 +35,7 @@ def teacher() -> Classifier:
 def answers_of(network: nn.Module) -> Callable[[int], np.ndarray]:
     """What a network answers to a view of the training rows, (N, C)."""
     views = Views(VIEWS, N + 5)
-    return lambda view: predict(network, IMAGES, ROWS, CPU, lambda pixels, rows: views.apply(pixels, rows, view))
+    return lambda view: answers(network, Pixels(IMAGES, views, CPU), ROWS, view, CPU)
 
 
 def write(path: Path, network: nn.Module) -> None:

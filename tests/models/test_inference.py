@@ -39,21 +39,6 @@ def test_answers_do_not_depend_on_the_batch(network, batch_size):
     assert network.training
 
 
-def test_a_view_is_given_which_rows_it_shows(network):
-    images = np.zeros((9, 8, 8, 3), dtype=np.uint8)
-    seen: list[int] = []
-
-    def augment(pixels: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
-        seen.extend(rows.tolist())
-        return pixels + rows[:, None, None, None] / 10
-
-    rows = np.array([8, 1, 4, 4, 0])
-    got = predict(network, images, rows, CPU, augment, batch_size=2)
-    assert seen == rows.tolist()
-    assert got[2] == pytest.approx(got[3])
-    assert np.abs(got[0] - got[1]).max() > 1e-3
-
-
 def test_bfloat16_answers_are_float32_and_close(network):
     images = np.random.default_rng(0).integers(0, 256, (20, 8, 8, 3), dtype=np.uint8)
     exact = predict(network, images, np.arange(20), CPU)

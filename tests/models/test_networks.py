@@ -114,7 +114,8 @@ def test_seed_decides_the_initial_weights(name):
         ({"name": "resnet19"}, "architecture is 'resnet19'; known are resnet18, .*densenet121"),
         ({"stem": "tiny"}, "stem is 'tiny'; known are imagenet, small"),
         ({"weights": "imagenet", "width": 0.5}, r"weights is imagenet and width 0\.5; pretrained weights have width 1"),
-        ({"weights": "places"}, "weights is 'places'; known are imagenet, None"),
+        ({"weights": "places"}, "weights places: no such file or folder; name one, or imagenet, or null"),
+        ({"name": "timm:resnet18", "stem": "small"}, "timm:resnet18, which has its own stem and width"),
     ],
 )
 def test_unknown_choice_is_named(arguments, message):

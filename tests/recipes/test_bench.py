@@ -9,7 +9,6 @@ import torch
 
 from pipeline.common import files
 from pipeline.common.errors import UserError
-from pipeline.data.views import Views
 from pipeline.recipes.bench import ROOM, Bench
 from pipeline.training.world import World
 from tests.training.tiny import CPU, small_network
@@ -25,7 +24,7 @@ def test_no_training_begins_on_a_disk_without_room_for_it(make_params, tmp_path,
         bench.train(model, nothing, nothing, resume=tmp_path / "resume.pt", on_epoch=lambda epoch, metrics: None)
 
 
-def test_teachers_train_on_other_views_than_they_answer_and_students_on_those(make_params):
+def test_teachers_train_on_other_views_than_they_answer(make_params):
     N = 6
     pixels = torch.rand(N, 3, 16, 16, generator=torch.Generator().manual_seed(0))
     prepared: Any = SimpleNamespace(
@@ -34,12 +33,12 @@ def test_teachers_train_on_other_views_than_they_answer_and_students_on_those(ma
     )  # fmt: skip
     bench = Bench(make_params(), 0, prepared, prepared.images, CPU, World(CPU))
 
-    def shown(views: Views, view: int) -> torch.Tensor:
-        return views.apply(pixels, torch.arange(N), view)
+    def shown(inputs: Any, view: int) -> torch.Tensor:
+        return inputs.views.apply(pixels, torch.arange(N), view)
 
-    answered = [shown(bench.views, view) for view in range(bench.views.count)]
-    for view, expected in enumerate(answered):
-        assert torch.equal(shown(bench.training_set().views, view), expected)
-        of_teacher = shown(bench.training_set(np.ones(N, dtype=bool)).views, view)
+    inputs = bench.inputs()
+    answered = [shown(inputs, view) for view in range(inputs.count)]
+    for view in range(inputs.count):
+        of_teacher = shown(bench.inputs(of_teachers=True), view)
         for other in answered:
             assert not any(torch.allclose(of_teacher[i], other[i]) for i in range(N))

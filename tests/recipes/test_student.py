@@ -56,5 +56,5 @@ def test_the_yardstick_is_the_plain_student_on_published_labels(key, tmp_path, m
         sample_ids=np.arange(4).astype(str),
     )  # fmt: skip
     bench = Bench(make_params(), 0, prepared, prepared.images, torch.device("cpu"), World(torch.device("cpu")))
-    assert bench.training_set(published=True).targets.tolist() == [0, 1, 1, 1]
-    assert bench.training_set().targets.tolist() == [0, 1, 0, 1]
+    assert bench.training_set(bench.inputs(), published=True).targets.tolist() == [0, 1, 1, 1]
+    assert bench.training_set(bench.inputs()).targets.tolist() == [0, 1, 0, 1]

@@ -26,7 +26,7 @@ class Bench:
     def train(self, *_: Any, **__: Any) -> Fitted:
         return Fitted({"weight": torch.ones(2)}, {"weight": torch.zeros(2)}, None, History())
 
-    def predictions(self, model: Any, checkpoints: dict[str, Any]) -> dict[str, Any]:
+    def predictions(self, model: Any, inputs: Any, checkpoints: dict[str, Any]) -> dict[str, Any]:
         return {name: {"test": weights["weight"].numpy()} for name, weights in checkpoints.items()}
 
     def __getattr__(self, name: str) -> Any:

@@ -9,14 +9,28 @@ import torch
 from torch import nn
 
 from models.classifier import Classifier
-from models.inference import PlainImages, predict
+from models.inference import PlainImages
 from pipeline.common.errors import UserError
 from pipeline.distillation.losses import Balance
 from pipeline.distillation.objective import Batch, Supervised, untracked_statistics
 from pipeline.training.feed import PrefetchedImages, ResidentImages
+from pipeline.training.inputs import Pixels, answers
 from pipeline.training.loop import Fitted, fit, seeded_model
 from pipeline.training.resume import ResumeFile
-from tests.training.tiny import CPU, C, N, objective, same, schedule, small_network, trained, training_set
+from tests.training.tiny import (
+    CPU,
+    C,
+    N,
+    V,
+    objective,
+    pictures,
+    same,
+    schedule,
+    small_network,
+    trained,
+    training_set,
+    views,
+)
 
 
 def test_it_learns_and_says_so_in_its_history(tmp_path):
@@ -44,7 +58,7 @@ def test_a_batch_can_be_learnt_by_heart(tmp_path):
     steady = replace(steady, params=steady.params.model_copy(update={"lr": 0.02}))
     fitted = fit(wide, data, Supervised("multiclass", Balance()), steady, CPU, ResumeFile(tmp_path / "r.pt"))
     wide.load_state_dict(fitted.last)
-    assert (predict(wide, data.images, data.rows, CPU).argmax(1) == noisy.numpy()).all()
+    assert (answers(wide, data.inputs, data.rows, V, CPU).argmax(1) == noisy.numpy()).all()
 
 
 @pytest.mark.parametrize("precision", ["float32", "auto"])
@@ -171,10 +185,17 @@ def test_models_of_one_name_start_alike_and_the_global_random_state_is_left_alon
 def test_it_does_not_matter_how_the_images_are_read(tmp_path, reader):
     expected = trained(tmp_path, "stochastic", tmp_path / "array.pt", epochs=2)
     data = training_set()
-    images = reader(data.images, data.rows, CPU) if reader is ResidentImages else reader(data.images, CPU)
+    images = reader(pictures(), data.rows, CPU) if reader is ResidentImages else reader(pictures(), CPU)
     model = seeded_model(small_network, 0, "student")
     loss = objective(tmp_path, "stochastic")
-    fitted = fit(model, replace(data, images=images), loss, schedule(epochs=2), CPU, ResumeFile(tmp_path / "r.pt"))
+    fitted = fit(
+        model,
+        replace(data, inputs=Pixels(images, views(), CPU)),
+        loss,
+        schedule(epochs=2),
+        CPU,
+        ResumeFile(tmp_path / "r.pt"),
+    )
     assert same(expected, fitted)
 
 
@@ -185,7 +206,7 @@ def test_a_training_that_fails_leaves_no_reading_thread(tmp_path):
             raise ZeroDivisionError
 
     data = training_set()
-    data = replace(data, images=PrefetchedImages(np.asarray(data.images), CPU))
+    data = replace(data, inputs=Pixels(PrefetchedImages(pictures(), CPU), views(), CPU))
     model = seeded_model(small_network, 0, "student")
     with pytest.raises(ZeroDivisionError):
         fit(model, data, Broken("multiclass", Balance()), schedule(), CPU, ResumeFile(tmp_path / "r.pt"))

@@ -3,18 +3,18 @@
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 
 from models.classifier import Classifier
-from models.inference import Images, PlainImages, predict
+from models.inference import Images, PlainImages
 from pipeline.training import loop
 from pipeline.training.device import pick_device
 from pipeline.training.feed import PrefetchedImages, ResidentImages
+from pipeline.training.inputs import Pixels, answers
 from pipeline.training.loop import Fitted, Schedule, fit
 from pipeline.training.resume import ResumeFile
-from tests.training.tiny import CPU, learner, objective, schedule, small_network, training_set
+from tests.training.tiny import CPU, V, learner, objective, pictures, schedule, small_network, training_set, views
 
 pytestmark = [
     pytest.mark.gpu,
@@ -44,7 +44,7 @@ def schedule_on(images: Images, device: torch.device, **changes: object) -> Sche
     data = training_set()
 
     def validate(model: torch.nn.Module) -> dict[str, float]:
-        logits = predict(model, images, data.rows, device)
+        logits = answers(model, Pixels(images, views(), device), data.rows, V, device)
         return {"accuracy": float((logits.argmax(1) == data.targets.numpy()).mean())}
 
     settled = schedule(validate=validate, compile=changes.pop("compile", False))
@@ -53,7 +53,7 @@ def schedule_on(images: Images, device: torch.device, **changes: object) -> Sche
 
 def run(tmp_path: Path, kind: str, device: torch.device, images: Images, **changes: object) -> Fitted:
     data = training_set()
-    data = replace(data, images=images, targets=data.targets.to(device))
+    data = replace(data, inputs=Pixels(images, views(), device), targets=data.targets.to(device))
     settled = schedule_on(images, device, **changes)
     resume = tmp_path / "r.pt"
     resume.unlink(missing_ok=True)
@@ -69,8 +69,8 @@ def losses(fitted: Fitted) -> list[float]:
 @pytest.mark.parametrize("resident", [True, False])
 def test_a_gpu_learns_what_the_cpu_learns(tmp_path, gpu, kind, resident):
     data = training_set()
-    expected = losses(run(tmp_path, kind, CPU, PlainImages(np.asarray(data.images), CPU)))
-    array = np.asarray(data.images)
+    expected = losses(run(tmp_path, kind, CPU, PlainImages(pictures(), CPU)))
+    array = pictures()
     images = ResidentImages(array, data.rows, gpu) if resident else PrefetchedImages(array, gpu)
     torch.set_float32_matmul_precision("highest")
     exact = losses(run(tmp_path, kind, gpu, images, precision="float32"))
@@ -93,7 +93,7 @@ def test_the_host_does_not_wait_for_the_gpu_inside_an_epoch(tmp_path, gpu, kind,
         return terms
 
     monkeypatch.setattr(loop._Training, "_step", watched_step)
-    array = np.asarray(training_set().images)
+    array = pictures()
     images = ResidentImages(array, training_set().rows, gpu) if resident else PrefetchedImages(array, gpu)
     try:
         fitted = run(tmp_path, kind, gpu, images)
@@ -106,7 +106,7 @@ def test_the_host_does_not_wait_for_the_gpu_inside_an_epoch(tmp_path, gpu, kind,
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_compiled_network_learns_the_same_on_a_gpu(tmp_path, gpu, kind):
     data = training_set()
-    images = ResidentImages(np.asarray(data.images), data.rows, gpu)
+    images = ResidentImages(pictures(), data.rows, gpu)
     plain = losses(run(tmp_path, kind, gpu, images))
     compiled = losses(run(tmp_path, kind, gpu, images, compile=True))
     assert compiled[:2] == pytest.approx(plain[:2], rel=PARTING)

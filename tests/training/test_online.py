@@ -1,15 +1,11 @@
 """Stored soft labels against teachers asked at every step: the same student, up to the rounding of the store."""
 
-from dataclasses import replace
-
-from pipeline.data.views import Views
 from pipeline.distillation.losses import Balance
 from pipeline.distillation.objective import Distillation, DistillationTerms, Teachers
 from pipeline.distillation.online import OnlineTeachers
 from pipeline.distillation.soft_labels import SoftLabels
 from pipeline.distillation.weighting import StochasticWeights
 from pipeline.params.learning import WeightingParams
-from pipeline.params.tree import ViewParams
 from pipeline.training.loop import Fitted, fit, seeded_model
 from pipeline.training.resume import ResumeFile
 from tests.training.tiny import CPU, C, N, schedule, small_network, training_set, write_answers
@@ -17,7 +13,7 @@ from tests.training.tiny import CPU, C, N, schedule, small_network, training_set
 
 def test_stored_soft_labels_train_the_student_that_online_teachers_train(tmp_path):
     """With V = epochs the two differ by the float16 rounding of the stored logits alone."""
-    data = replace(training_set("lesion"), views=Views(ViewParams(count=6, preset="lesion", seed=0), N + 5))
+    data = training_set("lesion", count=6)
     teachers = [seeded_model(small_network, k, "t") for k in range(2)]
     for k, teacher in enumerate(teachers):
         write_answers(tmp_path / f"{k}.npy", teacher, data)

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from models.classifier import Classifier
-from models.inference import predict
 from pipeline.data.views import Views
 from pipeline.distillation.co_teaching import CoTeaching, Pair
 from pipeline.distillation.losses import Balance
@@ -26,6 +25,7 @@ from pipeline.distillation.soft_labels import SoftLabels, write_soft_labels
 from pipeline.distillation.weighting import StochasticWeights
 from pipeline.params.learning import RivalParams, TrainingParams, WeightingParams
 from pipeline.params.tree import ViewParams
+from pipeline.training.inputs import Pixels, answers
 from pipeline.training.loop import Fitted, Schedule, TrainingSet, fit, seeded_model
 from pipeline.training.resume import ResumeFile
 from pipeline.training.world import World
@@ -51,17 +51,26 @@ def small_network(dropout: float = 0.1) -> Classifier:
     return Classifier(backbone, nn.Sequential(nn.Dropout(dropout), nn.Linear(32, C)))
 
 
-def training_set(preset: str = "flip_crop") -> TrainingSet:
-    rng = np.random.default_rng(0)
-    targets = np.arange(N + 5) % C
-    images = rng.integers(0, 120, (N + 5, 12, 12, 3), dtype=np.uint8)
-    images[np.arange(N + 5), :, :, targets] += 100  # the class is the brightest channel
+TARGETS = np.arange(N + 5) % C
+
+
+def pictures() -> np.ndarray:
+    """The images: the class is the brightest channel."""
+    images = np.random.default_rng(0).integers(0, 120, (N + 5, 12, 12, 3), dtype=np.uint8)
+    images[np.arange(N + 5), :, :, TARGETS] += 100
+    return images
+
+
+def views(preset: str = "flip_crop", count: int = V) -> Views:
+    return Views(ViewParams(count=count, preset=preset, seed=0), N + 5)  # type: ignore[arg-type]
+
+
+def training_set(preset: str = "flip_crop", count: int = V) -> TrainingSet:
     return TrainingSet(
-        images=images,
+        inputs=Pixels(pictures(), views(preset, count), CPU),
         sample_ids=np.array([f"image_{i}" for i in range(N + 5)]),
         rows=np.arange(N) + 5,
-        targets=torch.from_numpy(targets[5:]),
-        views=Views(ViewParams(count=V, preset=preset, seed=0), N + 5),
+        targets=torch.from_numpy(TARGETS[5:]),
     )
 
 
@@ -71,9 +80,13 @@ def schedule(epochs: int = 6, **changes: object) -> Schedule:
         length="epochs",
         epochs=epochs,
         batch_size=11,
+        optimiser="sgd",
         lr=0.05,
+        backbone_lr=1.0,
         momentum=0.9,
         weight_decay=2e-4,
+        lr_warmup=0.0,
+        decay="step",
         decay_at=(0.5,),
         precision="float32",
         batch_norm="per_replica",
@@ -81,7 +94,7 @@ def schedule(epochs: int = 6, **changes: object) -> Schedule:
 
     def validate(model: nn.Module) -> dict[str, float]:
         data = training_set()
-        logits = predict(model, data.images, data.rows, CPU)
+        logits = answers(model, data.inputs, data.rows, V, CPU)
         return {"accuracy": float((logits.argmax(1) == data.targets.numpy()).mean())}
 
     return replace(Schedule(params, 0, validate, "accuracy", 0.2, resume_share=1e9), **changes)  # type: ignore[arg-type]
@@ -91,9 +104,9 @@ def write_answers(path: Path, teacher: nn.Module, data: TrainingSet) -> None:
     """Store what a teacher answers to every view of the training samples."""
 
     def answer(view: int) -> np.ndarray:
-        return predict(teacher, data.images, data.rows, CPU, lambda pixels, rows: data.views.apply(pixels, rows, view))
+        return answers(teacher, data.inputs, data.rows, view, CPU)
 
-    write_soft_labels(path, data.views.count, answer, title=path.stem)
+    write_soft_labels(path, data.inputs.count, answer, title=path.stem)
 
 
 def distillation(tmp_path: Path, kind: str, device: torch.device) -> Objective:

@@ -1,0 +1,88 @@
+"""The recipe of features: what a frozen backbone makes of every image in one view."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from models.networks import build
+from pipeline.common.errors import SettingError
+from pipeline.common.files import atomic
+from pipeline.data.views import PRESETS, Preset, Views
+from pipeline.params.learning import Network
+from pipeline.params.tree import Params
+from pipeline.recipes.code import fingerprint
+from pipeline.recipes.pretrained import weights_identity
+from pipeline.recipes.store import Node, OnEpoch
+from pipeline.recipes.workshop import Workshop
+from pipeline.training.feed import open_images
+from pipeline.training.inputs import Pixels, answers
+
+FEATURES = "features.npy"
+
+
+def features(workshop: Workshop, params: Params, network: Network, view: int, *, of_teachers: bool = False) -> Node:
+    """Return the node of one view's features, float16 (N, F) of all N images.
+
+    `view`: number `params.views.count` is the clean image. They do not depend on labels, splits and seeds of trainings.
+    """
+    architecture = network.architecture
+    decides = {
+        "code": fingerprint(__name__),
+        "architecture": architecture,
+        "weights": weights_identity(network),
+        "data": workshop.data.digest,
+        "view": _definition(params, view, of_teachers),
+    }
+    shown = "clean images" if decides["view"] is None else f"view {view}{' of the teachers' if of_teachers else ''}"
+
+    def make(folder: Path, on_epoch: OnEpoch) -> None:
+        bench = workshop.bench(params, params.seeds[0])
+        stored, device = bench.prepared.images, bench.device
+        rows = np.arange(len(stored))
+        images = open_images(stored, rows, device, params.machine.data_on_device)
+        pixels = Pixels(images, Views(params.views, len(rows), of_teachers=of_teachers), device)
+        backbone = build(
+            architecture, num_classes=1, weights=network.weights, image_size=params.data.image_size
+        )  # fmt: skip
+        backbone.head = nn.Identity()
+        backbone.to(device)
+        found = bench.world.answer(rows, lambda own: answers(backbone, pixels, own, view, device))
+        if not np.abs(found).max() <= np.finfo(np.float16).max:
+            raise SettingError(
+                f"features of {architecture}: are not finite in float16; the weights {network.weights} do not fit "
+                "these images"
+            )
+        if bench.world.leads:
+            with atomic(folder / FEATURES) as temporary:
+                np.save(temporary, found.astype(np.float16))
+            print(f"features: {architecture}, {shown}: {found.shape[1]} of each of {len(rows):,} images", flush=True)
+
+    return Node("features", f"features of {architecture}, {shown}", decides, (FEATURES,), make)
+
+
+def all_views(workshop: Workshop, params: Params, network: Network, *, of_teachers: bool = False) -> list[Node]:
+    """Return the nodes of the V augmented views, then of the clean one."""
+    views = range(params.views.count + 1)
+    return [features(workshop, params, network, view, of_teachers=of_teachers) for view in views]
+
+
+def stored_features(
+    workshop: Workshop, params: Params, network: Network, *, of_teachers: bool = False
+) -> list[Path] | None:
+    """Return the files of a network's features, made where they are missing; None for one that is trained whole."""
+    if network.train == "all":
+        return None
+    nodes = all_views(workshop, params, network, of_teachers=of_teachers)
+    workshop.store.get(nodes)
+    return [workshop.store.file(node, FEATURES) for node in nodes]
+
+
+def _definition(params: Params, view: int, of_teachers: bool) -> dict[str, Any] | None:
+    """What a view is; None for the clean one."""
+    ranges = PRESETS[params.views.preset]
+    if view == params.views.count or ranges == Preset():
+        return None
+    return {"number": view, "seed": params.views.seed, "of_teachers": of_teachers, "ranges": asdict(ranges)}
