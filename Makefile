@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := 1
-export PRESET DATA STUDY MODEL PORT WORKERS
+export PRESET DATA WEIGHTS STUDY MODEL PORT WORKERS
 PORT ?= 5000
 WORKERS ?= 1
 .DEFAULT_GOAL := help
@@ -14,7 +14,7 @@ WORKERS ?= 1
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
-	@echo "options: PRESET=name DATA=/path (repro, study), STUDY=name WORKERS=2 (study), BENCH=row (bench), PORT=5000 (ui, serve), MODEL=models:/name@champion (serve)"
+	@echo "options: PRESET=name DATA=/path WEIGHTS=/path (repro, study), STUDY=name WORKERS=2 (study), BENCH=row (bench), PORT=5000 (ui, serve), MODEL=models:/name@champion (serve)"
 
 $(READY): requirements.lock
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "RoS-KD needs Python 3.11 or newer; name one with make PYTHON=python3.12")'
@@ -26,11 +26,11 @@ $(READY): requirements.lock
 setup: $(READY) ## create .venv and install the locked dependencies
 
 repro: $(READY) ## run the whole experiment; PRESET=lesion-small DATA=/path runs it on your images
-	@python -m pipeline.stages preset $${PRESET:+"$$PRESET"} $${DATA:+--data "$$DATA"}
+	@python -m pipeline.stages preset $${PRESET:+"$$PRESET"} $${DATA:+--data "$$DATA"} $${WEIGHTS:+--weights "$$WEIGHTS"}
 	@dvc repro
 
 study: $(READY) ## search or ablate; STUDY=name (a grid of params.yaml, else a search) WORKERS=2
-	@python -m pipeline.stages preset $${PRESET:+"$$PRESET"} $${DATA:+--data "$$DATA"}
+	@python -m pipeline.stages preset $${PRESET:+"$$PRESET"} $${DATA:+--data "$$DATA"} $${WEIGHTS:+--weights "$$WEIGHTS"}
 	@dvc repro noise
 	@python -m pipeline.study run "$${STUDY:-search}" --workers "$$WORKERS"
 

@@ -44,9 +44,10 @@ def _add(name: str, meaning: str) -> None:
 def preset(
     name: Annotated[str | None, typer.Argument(help="a file of presets/, without .yaml")] = None,
     data: Annotated[str | None, typer.Option(help="folder of the data, becomes data.path")] = None,
+    weights: Annotated[str | None, typer.Option(help="pretrained weights: a file, or a folder of files")] = None,
 ) -> None:
     """Lay a preset over params.yaml and check parameters and data."""
-    importlib.import_module("pipeline.stages.preset").run(name, data, Layout())
+    importlib.import_module("pipeline.stages.preset").run(name, data, weights, Layout())
 
 
 for one in WITHOUT_OPTIONS.items():

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from models.names import TIMM
 from pipeline.common.errors import UserError
 from pipeline.common.files import write_text
 from pipeline.common.labels import encode
@@ -36,6 +37,7 @@ def inspect(params: Params, layout: Layout) -> pd.DataFrame:
 
         pick_device(params.machine.device)
     _require_matrix_file(params.noise)
+    _require_networks(params)
     source = open_source(params)
     targets = encode(source.samples["label"], source.classes, params.task, origin=f"data.path {params.data.path}")
     split = splits.assign(source.samples, targets, source.classes, params.split)
@@ -43,6 +45,21 @@ def inspect(params: Params, layout: Layout) -> pd.DataFrame:
     ids = source.samples["sample_id"].to_numpy(dtype=str)
     _check_corrections(params, layout, source.classes, ids, targets, split)
     return splits.counts(split, targets, source.classes, source.samples["group_id"])
+
+
+def _require_networks(params: Params) -> None:
+    """Try the networks of timm and the files of weights; nothing is downloaded."""
+    named = {(network.architecture, network.weights): network for network in params.networks}
+    for network in named.values():
+        by_timm, own_file = network.architecture.startswith(TIMM), network.weights not in (None, "imagenet")
+        if own_file:
+            from models.networks import build  # importing torch takes seconds
+
+            build(network.architecture, num_classes=2, weights=network.weights, **network.layers)
+        if by_timm:
+            from models.timm_networks import require_network
+
+            require_network(network.architecture, params.data.image_size)
 
 
 def _require_matrix_file(params: NoiseParams) -> None:

@@ -14,8 +14,10 @@ from pipeline.stages.check import inspect
 PRESETS = Path("presets")
 
 
-def run(name: str | None, data_path: str | None, layout: Layout) -> None:
+def run(name: str | None, data_path: str | None, weights: str | None, layout: Layout) -> None:
     """Merge presets/<name>.yaml and `data_path` (data.path) into params.yaml, print what changed, check everything.
+
+    `weights` becomes teachers.weights and student.weights where these are not null.
 
     A file that DVC was killed while writing is set aside.
 
@@ -25,6 +27,8 @@ def run(name: str | None, data_path: str | None, layout: Layout) -> None:
     overlay = read_preset(name) if name else {}
     if data_path:
         overlay.setdefault("data", {})["path"] = data_path
+    if weights:
+        _set_weights(overlay, weights)
     if not overlay:
         inspect(load(), layout)
         return
@@ -35,6 +39,20 @@ def run(name: str | None, data_path: str | None, layout: Layout) -> None:
     if changed:
         write_text(PARAMS_FILE, text)
         print("\n".join([f"{PARAMS_FILE}: changed by preset {name or 'DATA'}:", *changed]))
+
+
+def _set_weights(overlay: dict[str, Any], weights: str) -> None:
+    """Name the weights in the sections that have any, by the overlay or else by params.yaml. Raises UserError."""
+    before = read_yaml(PARAMS_FILE)
+    merged = {name: before.get(name, {}) | overlay.get(name, {}) for name in ("teachers", "student")}
+    pretrained = [name for name, section in merged.items() if section.get("weights") is not None]
+    if not pretrained:
+        raise UserError(
+            f"WEIGHTS is {weights}, but teachers.weights and student.weights are null, from scratch; set them to "
+            "imagenet where pretrained weights are wanted, or take a preset with features"
+        )
+    for name in pretrained:
+        overlay.setdefault(name, {})["weights"] = weights
 
 
 def read_preset(name: str) -> dict[str, Any]:

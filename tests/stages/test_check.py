@@ -49,14 +49,14 @@ def write_isic(root: Path) -> None:
 
 
 def lay(name: str | None = "lesion-small", data: str | None = "my data") -> Params:
-    preset.run(name, data, LAYOUT)
+    preset.run(name, data, None, LAYOUT)
     return params_file.load()
 
 
 def refused(message: str, name: str | None = "lesion-small", data: str | None = "my data") -> None:
     before = Path("params.yaml").read_bytes()
     with pytest.raises(UserError, match=message):
-        preset.run(name, data, LAYOUT)
+        preset.run(name, data, None, LAYOUT)
     assert Path("params.yaml").read_bytes() == before
     assert not Path("artifacts").exists()
 
@@ -101,7 +101,7 @@ def test_presets_name_the_same_parameters_so_that_switching_leaves_nothing_behin
     overlays = {path.stem: params_file.read_yaml(path) for path in (ROOT / "presets").glob("*.yaml")}
     assert set(overlays) == {
         "phantom", "phantom-chest", "lesion-small", "cardio-small", "paper-lesion", "paper-cardio", "medmnist",
-        "own-images", "lesion-study", "cardio-study", "blood-cells",
+        "own-images", "lesion-study", "cardio-study", "blood-cells", "blood-cells-features",
     }  # fmt: skip
     assert len({frozenset(keys(overlay)) for overlay in overlays.values()}) == 1
 
@@ -113,9 +113,9 @@ def test_the_phantom_preset_restores_the_default_and_every_comment(workplace):
     merge(named, params_file.read_yaml(Path("presets/phantom.yaml")))
     assert named == default
     lay()
-    preset.run("phantom-chest", path, LAYOUT)
+    preset.run("phantom-chest", path, None, LAYOUT)
     assert params_file.load().task == "multilabel"
-    preset.run("phantom", path, LAYOUT)
+    preset.run("phantom", path, None, LAYOUT)
     restored = Path("params.yaml").read_text().replace(path, "pipeline/data/phantom.py")
     for part in (0, 2):  # before and after the sign of a comment, whose column may have moved
         assert [line.partition("#")[part].strip() for line in restored.splitlines()] == [
