@@ -13,6 +13,8 @@ from pipeline.common.layout import CHECKPOINTS, Checkpoint, Pool
 Weighting = Literal["uniform", "stochastic", "reinforced"]
 Rival = Literal["label_smoothing", "gce", "sce", "elr", "co_teaching"]
 """What other authors do against wrong labels, without teachers."""
+Probe = Literal["linear_probe", "knn"]
+"""Rivals that train no network: they answer from the stored features of a frozen backbone."""
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class Method:
     `run` names the training, which is the method's own unless it is another result of another method's. `pool` None
     means no teachers at all; `single` keeps one teacher of the pool (Hinton et al. 2015); `unseen_only` silences, for
     each sample, the teachers that trained on it. `paper`: whether the paper's Table I has it; `rival`: what replaces
-    the supervised loss; `published`: it learns from the labels as published, which noise has not touched.
+    the supervised loss; `probe`: what stands in place of a network; `published`: it learns from the labels as
+    published, which noise has not touched.
     """
 
     title: str
@@ -34,6 +37,7 @@ class Method:
     checkpoint: Checkpoint = "last"
     paper: bool = True
     rival: Rival | None = None
+    probe: Probe | None = None
     published: bool = False
     note: str = ""
 
@@ -83,6 +87,8 @@ METHODS: dict[str, Method] = {
     "sce": Method("Symmetric cross-entropy", "sce", None, paper=False, rival="sce"),
     "elr": Method("Early-learning regularisation", "elr", None, paper=False, rival="elr"),
     "co_teaching": Method("Co-teaching", "co_teaching", None, paper=False, rival="co_teaching"),
+    "linear_probe": Method("Linear probe on features", "linear_probe", None, paper=False, probe="linear_probe"),
+    "knn": Method("Nearest neighbours of features", "knn", None, paper=False, probe="knn"),
 }
 """Every method by name, in the order of the tables: the paper's with variations of them, then the rivals."""
 RIVALS = tuple(METHODS)[tuple(METHODS).index("early_stopped") :]
@@ -159,9 +165,10 @@ def ranked(names: Sequence[str]) -> list[str]:
 def served(names: Sequence[str]) -> str:
     """Return the method whose student is exported and registered: SUBJECT, or the last one where that is left out.
 
-    PUBLISHED is a yardstick, and is exported where it is alone.
+    Probes have no network to export; PUBLISHED is a yardstick, and is exported where it is alone.
     """
-    return SUBJECT if SUBJECT in names else ranked(names)[-1]
+    networks = [name for name in names if METHODS[name].probe is None]
+    return SUBJECT if SUBJECT in names else ranked(networks)[-1]
 
 
 def teachers_of(method: Method, teachers: tuple[str, ...]) -> tuple[str, ...]:

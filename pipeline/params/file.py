@@ -42,8 +42,7 @@ def read_yaml(path: Path) -> Any:
 def load(path: Path = PARAMS_FILE) -> Params:
     """Read and validate params.yaml; raises UserError that lists every mistake."""
     params = validate(read_yaml(path), str(path))
-    if "co_teaching" in params.methods:  # a study has methods of its own, and looks itself
-        params.forget_rate(f"{path}: methods")
+    params.require_possible(params.methods, f"{path}: methods")  # a study has methods of its own, and looks itself
     return params
 
 

@@ -1,6 +1,7 @@
 """The typed tree of params.yaml: validated at construction, frozen afterwards."""
 
 import difflib
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, Field, Strict, model_validator
@@ -169,6 +170,22 @@ class Params(Section):
     def networks(self) -> tuple[Network, ...]:
         """Every network that some teacher or student is."""
         return (*self.teacher_networks("full").values(), self.student_network)
+
+    def require_possible(self, methods: Iterable[str], origin: str) -> None:
+        """Raise SettingError where these parameters leave out what one of the methods needs; `origin` names them."""
+        chosen = set(methods)
+        probes = sorted(name for name in chosen if name in METHODS and METHODS[name].probe)
+        if "co_teaching" in chosen:
+            self.forget_rate(origin)
+        if probes and self.student.train != "head":
+            raise SettingError(
+                f"{origin} names {', '.join(probes)}, which answer from stored features, but student.train is all; set "
+                "it to head, with pretrained weights, or leave them out"
+            )
+        if probes and not chosen - set(probes):
+            raise SettingError(
+                f"{origin} names {', '.join(probes)} alone, which leave no network to export. Add a student"
+            )
 
     def forget_rate(self, origin: str = "methods") -> float:
         """Return the share of the samples that Co-teaching forgets: its parameter's, or that of the injected noise.

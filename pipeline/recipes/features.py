@@ -5,10 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch import nn
 
-from models.networks import build
-from pipeline.common.errors import SettingError
 from pipeline.common.files import atomic
 from pipeline.data.views import PRESETS, Preset, Views
 from pipeline.params.learning import Network
@@ -17,8 +14,7 @@ from pipeline.recipes.code import fingerprint
 from pipeline.recipes.pretrained import weights_identity
 from pipeline.recipes.store import Node, OnEpoch
 from pipeline.recipes.workshop import Workshop
-from pipeline.training.feed import open_images
-from pipeline.training.inputs import Pixels, answers
+from pipeline.training.backbone import backbone_features
 
 FEATURES = "features.npy"
 
@@ -30,7 +26,7 @@ def features(workshop: Workshop, params: Params, network: Network, view: int, *,
     """
     architecture = network.architecture
     decides = {
-        "code": fingerprint(__name__),
+        "code": fingerprint("pipeline.training.backbone"),
         "architecture": architecture,
         "weights": weights_identity(network),
         "data": workshop.data.digest,
@@ -40,25 +36,15 @@ def features(workshop: Workshop, params: Params, network: Network, view: int, *,
 
     def make(folder: Path, on_epoch: OnEpoch) -> None:
         bench = workshop.bench(params, params.seeds[0])
-        stored, device = bench.prepared.images, bench.device
-        rows = np.arange(len(stored))
-        images = open_images(stored, rows, device, params.machine.data_on_device)
-        pixels = Pixels(images, Views(params.views, len(rows), of_teachers=of_teachers), device)
-        backbone = build(
-            architecture, num_classes=1, weights=network.weights, image_size=params.data.image_size
+        images = bench.prepared.images
+        found = backbone_features(
+            network, images, Views(params.views, len(images), of_teachers=of_teachers), view,
+            device=bench.device, on_device=params.machine.data_on_device, share=bench.world.answer,
         )  # fmt: skip
-        backbone.head = nn.Identity()
-        backbone.to(device)
-        found = bench.world.answer(rows, lambda own: answers(backbone, pixels, own, view, device))
-        if not np.abs(found).max() <= np.finfo(np.float16).max:
-            raise SettingError(
-                f"features of {architecture}: are not finite in float16; the weights {network.weights} do not fit "
-                "these images"
-            )
         if bench.world.leads:
             with atomic(folder / FEATURES) as temporary:
-                np.save(temporary, found.astype(np.float16))
-            print(f"features: {architecture}, {shown}: {found.shape[1]} of each of {len(rows):,} images", flush=True)
+                np.save(temporary, found)
+            print(f"features: {architecture}, {shown}: {found.shape[1]} of each of {len(images):,} images", flush=True)
 
     return Node("features", f"features of {architecture}, {shown}", decides, (FEATURES,), make)
 

@@ -32,6 +32,7 @@ from pipeline.recipes.bench import Bench, Learner
 from pipeline.recipes.code import fingerprint
 from pipeline.recipes.features import stored_features
 from pipeline.recipes.pretrained import decisive
+from pipeline.recipes.probe import probe
 from pipeline.recipes.store import Node, OnEpoch
 from pipeline.recipes.workshop import Workshop, digest_of
 from pipeline.training.loop import TrainingSet, Weights
@@ -59,6 +60,8 @@ def student(
     comparison is paired.
     """
     method = METHODS[run]
+    if method.probe is not None:
+        return probe(workshop, params, run)
     prepared = workshop.data.prepared(params)
     members = workshop.data.members(params) if method.unseen_only else {}
     network = params.student_network

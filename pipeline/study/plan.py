@@ -127,8 +127,7 @@ def _grid_units(name: str, params: Params, grid: GridParams) -> tuple[Unit, ...]
         for key in cell:
             _require_variable(f"{origin}.vary", key)
         settled = with_values(params, cell, f"{origin}, {described(cell)}")
-        if "co_teaching" in grid.methods:
-            settled.forget_rate(f"{origin}.methods")
+        settled.require_possible(grid.methods, f"{origin}.methods")
     return tuple(Unit(cell, seed) for cell in cells for seed in params.seeds)
 
 

@@ -69,10 +69,11 @@ def test_the_clock_watches_what_is_there():
 
 def test_the_clock_covers_every_prediction_of_the_stages(tmp_path):
     program = (
-        "from pipeline.recipes import answers, bench, features\n"
+        "from pipeline.recipes import answers, bench\n"
+        "from pipeline.training import backbone\n"
         "from models import export\n"
         "from pipeline.training.loop import _Training\n"
-        "for function in (answers.shown_answers, bench.answers, features.answers, export.predict, _Training._train):\n"
+        "for function in (answers.shown_answers, bench.answers, backbone.answers, export.predict, _Training._train):\n"
         "    assert hasattr(function, '__wrapped__'), function\n"
     )
     watched = {"PYTHONPATH": str(overhead.CLOCK), "ROSKD_CLOCK": str(tmp_path)}
