@@ -30,8 +30,8 @@ def backbone_features(
 ) -> np.ndarray:
     """Return float16 (N, F): the features of all `images`, uint8 (N, H, W, channels), in one view.
 
-    The backbone has its pretrained weights and is in evaluation mode, in float32. Raises SettingError where a feature is
-    not finite in float16.
+    The backbone has its pretrained weights and is in evaluation mode, in float32. Raises SettingError where a feature
+    is not finite in float16.
     """
     rows = np.arange(len(images))
     pixels = Pixels(open_images(images, rows, device, on_device), views, device)
