@@ -25,6 +25,8 @@ METHOD_COLOURS = {
     "sce": "#66A61E",
     "elr": "#1B4F72",
     "co_teaching": "#800026",
+    "linear_probe": "#4D9221",
+    "knn": "#8073AC",
 }
 """Okabe and Ito's palette, which colour-blind readers can distinguish, with grey and brown added."""
 
