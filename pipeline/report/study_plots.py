@@ -17,7 +17,8 @@ from pipeline.distillation.methods import METHODS
 from pipeline.report import style
 
 METRICS = {"f1_macro": "macro F1", "auroc_macro": "macro AUROC"}
-NETWORKS = "teachers.architectures"
+TEACHERS = ("teachers.architectures", "teachers.heads")
+"""Lists of as many values as there are teachers."""
 LOG_FROM = 20
 """Ratio of the largest to the smallest value from which an axis is logarithmic."""
 
@@ -65,7 +66,7 @@ def _grid_figure(summary: pd.DataFrame, names: list[str]) -> Figure:
             panel.set_ylabel(f"{METRICS[metric]}, test split")
             panel.set_title(", ".join(f"{name} {value}" for name, value in zip(others, key, strict=True)))
     for panel in panels[-1]:
-        panel.set_xlabel("number of teachers K" if names[0] == NETWORKS else names[0])
+        panel.set_xlabel("number of teachers K" if names[0] in TEACHERS else names[0])
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3)
     return figure
@@ -94,7 +95,7 @@ def _curves(panel: Axes, rows: pd.DataFrame, factor: str) -> None:
         )  # fmt: skip
     if logarithmic:
         panel.set_xscale("log")
-    if not numeric or factor == NETWORKS:
+    if not numeric or factor in TEACHERS:
         panel.set_xticks(list(places.values()), [f"{v:g}" for v in places.values()] if numeric else levels)
     panel.grid(axis="y")
 
@@ -179,9 +180,9 @@ def _two_most_important(study: optuna.Study) -> list[str]:
 
 
 def _is_numeric(factor: str, values: pd.Series) -> bool:
-    return factor == NETWORKS or bool(pd.to_numeric(values, errors="coerce").notna().all())
+    return factor in TEACHERS or bool(pd.to_numeric(values, errors="coerce").notna().all())
 
 
 def _number(factor: str, value: str) -> float:
     """A value's place on the axis; a list of networks counts as many."""
-    return float(value.count("+") + 1) if factor == NETWORKS else float(value)
+    return float(value.count("+") + 1) if factor in TEACHERS else float(value)

@@ -53,7 +53,7 @@ def test_every_view_is_stored_once_for_all_heads(heads):
     files = sorted(store.glob("features/*/features.npy"))
     assert len(files) == 2 + 2 + 1  # two views of the students, two of the teachers, and the clean images
     assert printed.count("features: timm:test_resnet") == 5
-    assert {np.load(path).shape for path in files} == {(160, 512)}
+    assert {np.load(path).shape for path in files} == {(160, 96)}
     assert {np.load(path).dtype for path in files} == {np.dtype(np.float16)}
     names = {"test_resnet-linear", "test_resnet-16", "test_resnet-16.2"}
     weights = project.path / "artifacts/teachers/0/subset"
@@ -87,7 +87,6 @@ def test_probes_stand_in_the_table(heads):
 
 def test_other_weights_at_the_same_path_are_noticed(heads, tmp_path):
     project = heads[0].copy(tmp_path / "copy")
-    assert ran(project.repro()) == {"features", "track"}
     before = (project.path / "artifacts/metrics/methods.csv").read_text()
     write_weights(project.path / "weights", 1)
     again = project.repro()

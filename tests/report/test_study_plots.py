@@ -77,10 +77,9 @@ def test_names_stand_apart_without_a_line_between_them():
     assert {container.lines[0].get_linestyle() for container in panel.containers} == {"None"}  # type: ignore[union-attr]
 
 
-def test_a_list_of_teachers_is_their_number():
-    figure = grid_figure(
-        summary([{"teachers.architectures": one} for one in ("a", "a+b", "a+b+c")]), ["teachers.architectures"]
-    )
+@pytest.mark.parametrize("factor", ["teachers.architectures", "teachers.heads"])
+def test_a_list_of_teachers_is_their_number(factor):
+    figure = grid_figure(summary([{factor: one} for one in ("a", "a+b", "a+b+c")]), [factor])
     panel = figure.axes[0]
     assert panel.get_xlabel() == "number of teachers K"
     assert [label.get_text() for label in panel.get_xticklabels()] == ["1", "2", "3"]

@@ -28,7 +28,7 @@ def test_the_best_on_validation_is_chosen_and_an_undefined_one_last(values, metr
     ("vary", "pick", "message"),
     [
         ([{"noise.rate": [0.2]}], "student.lr_factor", "student.lr_factor, which a block of vary leaves out"),
-        ([{"noise.rate": [0.2]}], "noise.rate", "pick names noise.rate; a method chooses parameters of teachers"),
+        ([{"noise.rate": [0.2]}], "noise.rate", "pick names noise.rate; a method chooses parameters of subsets"),
     ],
 )
 def test_what_cannot_be_chosen_is_named(make_params, vary, pick, message):

@@ -15,7 +15,7 @@ from pipeline.params.learning import TrainingParams
 from pipeline.training.loop import fit, seeded_model
 from pipeline.training.optimiser import is_frozen, lr_factor, make_optimiser, make_scheduler, set_training
 from pipeline.training.resume import ResumeFile
-from tests.training.tiny import CPU, C, learner, objective, same, schedule, small_network, trained, training_set
+from tests.training.tiny import CPU, C, learner, same, schedule, small_network, trained, training_set
 
 
 def settings(epochs: int = 4, **changes: Any) -> TrainingParams:
@@ -73,7 +73,12 @@ def test_steps_of_adamw_are_those_of_its_formula():
 @pytest.mark.parametrize("kind", ["sgd", "adamw"])
 @pytest.mark.parametrize(
     ("backbone_lr", "expected"),
-    [(1.0, {"all": 0.2}), (0.1, {"head": 0.2, "backbone": 0.02}), (0.0, {"head": 0.2}), (3.0, {"head": 0.2, "backbone": 0.6})],
+    [
+        (1.0, {"all": 0.2}),
+        (0.1, {"head": 0.2, "backbone": 0.02}),
+        (0.0, {"head": 0.2}),
+        (3.0, {"head": 0.2, "backbone": 0.6}),
+    ],
 )
 def test_each_part_has_its_own_learning_rate(kind, backbone_lr, expected):
     model = small_network()
