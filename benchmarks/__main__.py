@@ -16,16 +16,17 @@ BENCHMARKS = (
     "students_stored",
     "smoothing",
     "data_path",
+    "features",
     "study_peer",
     "ddp",
     "epoch_scaling",
 )
 """What BENCH= takes, and all that runs without it: modules of this folder, imported when they run, since those that
 fork should not load torch."""
-ONLY_NAMED = ("overhead", "only_roskd", "study_workers", "default_seeds", "coverage")
+ONLY_NAMED = ("overhead", "only_roskd", "study_workers", "default_seeds", "heads", "coverage")
 """What runs only when BENCH= names it: `overhead` takes as long as a whole `make repro`, `only_roskd` longer,
-`study_workers` minutes, `default_seeds` longest; `coverage`, minutes of simulated tests, comes out the same on every
-machine."""
+`study_workers` and `heads` minutes, `default_seeds` longest; `coverage`, minutes of simulated tests, comes out the
+same on every machine."""
 
 
 def main(names: list[str]) -> int:

@@ -1,0 +1,44 @@
+"""How long do 20 head teachers and 12 students of one seed take, once the features are there? By name only."""
+
+import tempfile
+from pathlib import Path
+
+from safetensors.torch import save_file
+
+from benchmarks.copies import copy_project, wall_seconds
+from benchmarks.features import EPOCHS, IMAGES, NETWORK, VIEWS
+from benchmarks.rows import Row
+from models.networks import build
+from pipeline.params.tree import Params
+from pipeline.runtime.workers import count_cores
+
+LIMIT = 60.0
+METHODS = ("baseline_1", "baseline_2", "baseline_3", "baseline_3_same", "baseline_4", "baseline_5", "roskd_unseen",
+           "roskd_cross", "label_smoothing", "gce", "sce", "elr")  # fmt: skip
+"""Twelve students of one seed; with three partitions of five heads they have 15 + 5 teachers."""
+
+
+def measure(params: Params) -> list[Row]:
+    """Return the seconds of a study of 12 students of one seed and their 20 head teachers, features being there."""
+    grid = {"methods": list(METHODS), "vary": [{"subsets.overlap": [0.4]}]}
+    section = {"stem": "imagenet", "width": 1.0, "train": "head", "head": "mlp", "hidden": 256, "weights": "weights"}
+    settings = {
+        "tracking": {"enabled": False}, "seeds": [0], "study": {"grids": {"bench": grid}},
+        "data": {"image_size": 32, "phantom": {"images": IMAGES}}, "split": {"train": 0.6, "val": 0.2, "test": 0.2},
+        "views": {"count": VIEWS}, "subsets": {"partitions": 3},
+        "teachers": section | {"architectures": [NETWORK], "heads": [128, 192, 256, 384, 512]},
+        "student": section | {"architecture": NETWORK},
+        "training": {"optimiser": "adamw", "lr": 1e-3, "epochs": EPOCHS, "batch_size": 128, "length": "steps"},
+    }  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        project = Path(folder) / "project"
+        copy_project(project, settings)
+        (project / "weights").mkdir()
+        state = build(NETWORK, num_classes=8).backbone.state_dict()
+        save_file(state, project / "weights" / f"{NETWORK.partition(':')[2]}.safetensors")
+        for stage in ("prepare", "split", "noise", "subsets", "features"):
+            wall_seconds(project, "python", "-m", "pipeline.stages", stage)
+        workers = str(count_cores())
+        seconds = wall_seconds(project, "python", "-m", "pipeline.study", "run", "bench", "--workers", workers)
+    what = f"seconds: 20 head teachers, 12 students, {IMAGES:,} images, {EPOCHS} epochs, {workers} workers"
+    return [Row("heads", seconds, seconds, seconds, f"<= {LIMIT:g}", seconds <= LIMIT, 1, what)]
