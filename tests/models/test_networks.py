@@ -149,3 +149,28 @@ def test_imagenet_weights_reach_the_backbone(monkeypatch, stem, kept):
     assert bool((model.backbone.conv1.weight == 7).all()) is kept
     assert model.head.weight.shape == (4, 512)
     assert not bool((model.head.weight == 7).any())
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "dropout"),
+    [
+        ("mobilenet_v2", {}, [0.2]),
+        ("mobilenet_v2", {"dropout": 0.0}, []),
+        ("mobilenet_v2", {"dropout": 0.4}, [0.4]),
+        ("mobilenet_v2", {"head": "mlp"}, [0.2]),
+        ("resnet18", {}, []),
+        ("resnet18", {"dropout": 0.4}, [0.4]),
+        ("resnet18", {"head": "mlp", "hidden": 7, "dropout": 0.4}, [0.4]),
+        ("timm:test_resnet", {}, []),
+        ("timm:test_resnet", {"head": "mlp", "dropout": 0.4}, [0.4]),
+    ],
+)
+def test_the_head_is_as_asked_and_its_dropout_by_default_the_published_one(name, arguments, dropout):
+    with torch.device("meta"):
+        model = build(name, num_classes=5, **arguments)
+    width = {"mobilenet_v2": 1280, "resnet18": 512, "timm:test_resnet": 96}[name]
+    hidden = arguments.get("hidden", 256)
+    shapes = [(hidden, width), (5, hidden)] if "head" in arguments else [(5, width)]
+    assert [tuple(part.weight.shape) for part in model.head.modules() if isinstance(part, nn.Linear)] == shapes
+    assert [part.p for part in model.head.modules() if isinstance(part, nn.Dropout)] == dropout
+    assert model.num_features == width

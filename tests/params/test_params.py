@@ -4,12 +4,15 @@ import copy
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
-from pipeline.common.errors import UserError
+from pipeline.common.errors import SettingError, UserError
 from pipeline.params import file as params_file
 from pipeline.params.tree import decisive, flatten, of_images
 
 TREE = params_file.read_yaml(Path("params.yaml"))
+
+PRETRAINED = {"weights": "imagenet", "width": 1.0, "train": "head"}
 
 
 def changed(key: str, value: object) -> dict:
@@ -132,6 +135,39 @@ def test_images_depend_on_the_parameters_of_their_own_source(make_params):
         ("teachers.architectures", [], "at least 1 item"),
         ("teachers.architectures", ["resnet18", "resnet18"], "names one network twice"),
         ("teachers.architectures", ["vgg16"], "'vgg16' is no network; Known are resnet18"),
+        ("student.architecture", "timm:", "'timm:' is no network; Known are resnet18, "),
+        ("student.architecture", "timm:a b", "'timm:a b' is no network"),
+        ("student.architecture", "tf_efficientnet_lite0", "densenet121, and timm:NAME for timm's"),
+        ("student.architecture", "timm:test_resnet", "timm:test_resnet has its own stem and width; set stem to imagen"),
+        ("student", TREE["student"] | {"width": 1.0, "stem": "small", "architecture": "timm:a"}, "timm:a has its own"),
+        ("teachers.architectures", ["resnet18", "timm:a"], "teachers: timm:a has its own stem and width"),
+        (
+            "teachers",
+            TREE["teachers"] | {"width": 1.0, "architectures": ["resnet18", "timm:resnet18"]},
+            "architectures names a network of torchvision and its namesake of timm; take one of them",
+        ),
+        ("student.weights", "imagenet", "weights is imagenet and width 0.25; pretrained weights have width 1"),
+        ("teachers.weights", "w/all.pth", "weights is w/all.pth and width 0.25; pretrained weights have width 1"),
+        ("student.weights", "", "student.weights is ''"),
+        ("student.train", "head", "student: train is head and weights null: a frozen backbone that was never trained"),
+        ("teachers.train", "head", "teachers: train is head and weights null: a frozen backbone that was never"),
+        ("teachers.train", "backbone", "teachers.train is 'backbone': should be 'all' or 'head'"),
+        ("student", TREE["student"] | PRETRAINED | {"stem": "small"}, "train is head and stem small, whose first"),
+        ("student.head", "deep", "student.head is 'deep': should be 'linear' or 'mlp'"),
+        ("student.hidden", 0, "units of the head's hidden layer, at least 1"),
+        ("student.dropout", 1.0, "before the last layer, in [0, 1)"),
+        ("student.heads", ["linear"], "student.heads is not a parameter; did you mean head?"),
+        ("teachers.heads", ["linear"], "heads is a list, but train is all; one backbone has several heads where train"),
+        ("teachers", TREE["teachers"] | PRETRAINED | {"heads": []}, "at least 1 item"),
+        ("teachers.heads", ["mlp"], "'mlp' is no head; it is linear, or the number of hidden units, 1 to 65536"),
+        ("teachers.heads", [128, 0], "0 is no head"),
+        ("teachers.heads", [65537], "65537 is no head"),
+        ("teachers.heads", [True], "True is no head"),
+        ("teachers.heads", ["128"], "'128' is no head"),
+        ("training.optimiser", "adam", "training.optimiser is 'adam': should be 'sgd' or 'adamw'"),
+        ("training.backbone_lr", -0.1, "at least 0; 0 freezes it"),
+        ("training.lr_warmup", 1.0, "share of the steps in which lr rises from 0, in [0, 1)"),
+        ("training.decay", "linear", "training.decay is 'linear': should be 'step' or 'cosine'"),
         ("task", "multilabel", "noise.kind is symmetric"),
         ("split.test", 0.2, "must sum to 1"),
         ("split.official", True, "no official test list"),
@@ -239,3 +275,39 @@ def test_a_message_stays_short_whatever_aliases_hold(tmp_path):
 def test_the_storage_of_earlier_versions_is_named_with_its_successor():
     with pytest.raises(UserError, match=r"study: storage journal is gone; set sqlite"):
         params_file.validate(changed("study.storage", "journal"), "params.yaml")
+
+
+@pytest.mark.parametrize(
+    ("methods", "train", "message"),
+    [
+        (["roskd", "knn"], "all", "grid names knn, which answer from stored features, but student.train is all; set"),
+        (["linear_probe", "knn", "roskd"], "all", "grid names knn, linear_probe, which answer from stored features"),
+        (["linear_probe", "knn"], "head", "grid names knn, linear_probe alone, which leave no network to export. Add"),
+    ],
+)
+def test_probes_need_stored_features_and_a_student_beside_them(make_params, methods, train, message):
+    params = make_params(student=PRETRAINED | {"train": train})
+    with pytest.raises(SettingError) as error:
+        params.require_possible(methods, "grid")
+    assert str(error.value).startswith(message)
+
+
+def test_methods_that_have_what_they_need_are_possible(make_params):
+    params = make_params(student=PRETRAINED)
+    params.require_possible(["linear_probe", "knn", "roskd", "co_teaching"], "grid")
+    make_params().require_possible(["roskd", "baseline_1", "co_teaching"], "grid")
+    without_noise = make_params(noise={"kind": "none"})
+    without_noise.require_possible(["roskd"], "grid")
+    with pytest.raises(SettingError, match=r"^grid names co_teaching, .*with noise\.kind none that is unknown"):
+        without_noise.require_possible(["roskd", "co_teaching"], "grid")
+
+
+def test_methods_of_the_file_are_tried_when_it_is_loaded(tmp_path):
+    path = tmp_path / "params.yaml"
+    YAML().dump(changed("methods", ["roskd", "knn"]), path)
+    with pytest.raises(SettingError, match=r"params\.yaml: methods names knn, .*student\.train is all"):
+        params_file.load(path)
+    tree = changed("methods", ["roskd", "knn"])
+    tree["student"] |= PRETRAINED
+    YAML().dump(tree, path)
+    assert params_file.load(path).methods == ("roskd", "knn")
