@@ -6,9 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
+import torch
 from PIL import Image
 from ruamel.yaml import YAML
+from safetensors.torch import save_file
 
+from models.errors import ModelError
 from pipeline.common.errors import UserError
 from pipeline.common.labels import encode
 from pipeline.common.layout import Layout
@@ -102,6 +106,7 @@ def test_presets_name_the_same_parameters_so_that_switching_leaves_nothing_behin
     assert set(overlays) == {
         "phantom", "phantom-chest", "lesion-small", "cardio-small", "paper-lesion", "paper-cardio", "medmnist",
         "own-images", "lesion-study", "cardio-study", "blood-cells", "blood-cells-features",
+        "lesion-features", "own-images-features",
     }  # fmt: skip
     assert len({frozenset(keys(overlay)) for overlay in overlays.values()}) == 1
 
@@ -123,8 +128,48 @@ def test_the_phantom_preset_restores_the_default_and_every_comment(workplace):
         ]
 
 
+def features_preset(weights: str) -> None:
+    """Lay a preset of heads over the small ISIC 2019 layout."""
+    preset.run("lesion-features", "my data", weights, LAYOUT)
+
+
+def test_weights_are_named_where_a_network_has_any(workplace):
+    torch.manual_seed(0)
+    save_file(timm.create_model("tf_efficientnet_lite0").state_dict(), "own.safetensors")
+    features_preset("own.safetensors")
+    params = params_file.load()
+    assert params.teachers.weights == params.student.weights == "own.safetensors"
+    preset.run("lesion-small", "my data", None, LAYOUT)
+    before = Path("params.yaml").read_bytes()
+    with pytest.raises(UserError, match=r"WEIGHTS is own\.safetensors, but teachers\.weights and student"):
+        preset.run(None, None, "own.safetensors", LAYOUT)
+    assert Path("params.yaml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ("gone.safetensors", r"weights gone\.safetensors: no such file or folder; name one, or imagenet, or null"),
+        ("my data", r"weights my data: the folder has no tf_efficientnet_lite0\.safetensors"),
+        ("params.yaml", r"weights params\.yaml: cannot be read .*nothing is executed from a file"),
+    ],
+)
+def test_weights_that_cannot_be_had_leave_everything_as_it_was(workplace, weights, message):
+    before = Path("params.yaml").read_bytes()
+    with pytest.raises(ModelError, match=message):
+        features_preset(weights)
+    assert Path("params.yaml").read_bytes() == before
+
+
+def test_a_network_that_timm_does_not_have_is_named_with_the_nearest(workplace):
+    lay()
+    change("student", architecture="timm:tf_eficientnet_lite0")
+    with pytest.raises(ModelError, match="timm has no such network; did you mean timm:tf_efficientnet_lite0"):
+        preset.run(None, None, None, LAYOUT)
+
+
 def test_an_unknown_preset_lists_the_known_ones(workplace):
-    refused("PRESET is 'lesion'; the presets are blood-cells, cardio-small, cardio-study, lesion-small", name="lesion")
+    refused("PRESET is 'lesion'; the presets are blood-cells, blood-cells-features, cardio-small", name="lesion")
 
 
 def test_a_path_that_does_not_exist_is_reported(workplace):
