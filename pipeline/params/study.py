@@ -7,7 +7,7 @@ from pydantic import Field, Strict, model_validator
 from pipeline.params.base import Names, Scalar, Section, Seed
 
 PICKABLE = ("subsets", "teachers", "student", "training", "distillation", "rivals", "smoothing")
-"""Sections from which each method of a grid may choose by validation: those that leave splits and labels as they are."""
+"""Sections from which each method of a grid may choose by validation: they leave splits and labels as they are."""
 
 
 class Dimension(Section):

@@ -2,6 +2,8 @@
 
 from pipeline.common.files import write_json
 from pipeline.common.layout import Layout
+from pipeline.distillation.methods import METHODS
+from pipeline.params.learning import Network
 from pipeline.params.tree import Params
 from pipeline.recipes.pretrained import weights_identity
 
@@ -11,27 +13,22 @@ def run(params: Params, layout: Layout) -> None:
 
     That file changes when the content of a file of weights does, so that what depends on it is made again.
     """
-    identities = {network.architecture: weights_identity(network) for network in params.networks}
-    views: dict[str, list[str]] = {}
-    if "head" in (params.teachers.train, params.student.train):
-        views = _made(params, layout)
-    write_json(layout.features, {"weights": identities, "features": views})
+    teachers = params.teacher_networks("full").values()
+    taught = any(METHODS[name].pool for name in params.methods)
+    seen = [(network, of_teachers) for network in teachers if taught for of_teachers in (True, False)]
+    _make(params, layout, [*seen, (params.student_network, False)])
+    start = {network.architecture: weights_identity(network) for network in teachers}
+    write_json(layout.features, {"teachers": start, "student": weights_identity(params.student_network)})
 
 
-def _made(params: Params, layout: Layout) -> dict[str, list[str]]:
-    """Make all features, and return the keys of their views by backbone."""
+def _make(params: Params, layout: Layout, seen: list[tuple[Network, bool]]) -> None:
+    """Make the features of backbones, each in the students' views or the teachers'; teachers answer the students'."""
+    heads = [(network, of_teachers) for network, of_teachers in seen if network.train == "head"]
+    if not heads:
+        return
     from pipeline.recipes.features import all_views  # torch takes seconds
     from pipeline.recipes.workshop import open_workshop
 
     workshop = open_workshop(params, layout)
-    wanted = {(network.architecture, True): network for network in params.teacher_networks("full").values()}
-    wanted |= {(params.student.architecture, False): params.student_network}
-    # teachers answer the students' views
-    wanted |= {(network.architecture, False): network for network in params.teacher_networks("full").values()}
-    found: dict[str, list[str]] = {}
-    for (architecture, of_teachers), network in wanted.items():
-        if network.train == "head":
-            nodes = all_views(workshop, params, network, of_teachers=of_teachers)
-            workshop.store.get(nodes)
-            found[f"{architecture}{', views of teachers' if of_teachers else ''}"] = [node.key for node in nodes]
-    return found
+    nodes = [node for network, teachers in heads for node in all_views(workshop, params, network, of_teachers=teachers)]
+    workshop.store.get(list({node.key: node for node in nodes}.values()))

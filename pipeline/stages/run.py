@@ -6,7 +6,7 @@ from pipeline.common.layout import Layout
 from pipeline.params.tree import Params
 from pipeline.runtime.launch import torchrun, under_torchrun
 
-SHARED = ("features", "teacher", "soft_labels", "student")
+SHARED = ("teacher", "soft_labels", "student")
 """Stages that several processes can share."""
 
 

@@ -62,7 +62,8 @@ def test_every_view_is_stored_once_for_all_heads(heads):
         "head.0.weight", "head.0.bias", "head.2.weight", "head.2.bias",
     }  # fmt: skip
     written = json.loads((project.path / "artifacts/features.json").read_text())
-    assert len(written["weights"][NETWORK]) == 64
+    assert written["teachers"] == {NETWORK: written["student"]}
+    assert len(written["student"]) == 64
 
 
 def test_backbone_and_head_are_one_onnx_file_that_answers_as_the_head_does(heads):
