@@ -25,9 +25,9 @@ from pipeline.training.world import World
 
 NETWORK = "timm:tf_efficientnet_lite0"
 SIZE, VIEWS, IMAGES = 128, 8, 6000
-TIMED = 4 * BATCH
+TIMED = 8 * BATCH
 """Images of a turn; the rows speak of IMAGES."""
-EPOCHS, STUDENTS = 40, 20
+EPOCHS, STUDENTS, TURNS = 40, 20, 8
 LIMIT_MINUTES, LIMIT_STUDY = 12.0, 0.05
 
 
@@ -48,7 +48,7 @@ def measure(params: Params) -> list[Row]:
         np.save(path, one_view())
         stored = _epoch(params, Features([path] * (VIEWS + 1), device), device, frozen=False)
         online = _epoch(params, Pixels(images, views, device), device, frozen=True)
-        seconds = alternate({"view": one_view, "stored": stored, "online": online}, waiter(device))
+        seconds = alternate({"view": one_view, "stored": stored, "online": online}, waiter(device), TURNS)
     minutes = seconds["view"] * (VIEWS + 1) * IMAGES / TIMED / 60
     whole = (VIEWS + 1) * seconds["view"] + STUDENTS * EPOCHS * seconds["stored"]
     study = whole / (STUDENTS * EPOCHS * seconds["online"])

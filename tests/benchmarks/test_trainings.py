@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from benchmarks import (
+    features,
     kd_step,
     peers,
     rival_step,
@@ -64,6 +65,15 @@ def test_the_rows_of_rivals_at_a_tiny_size(monkeypatch):
     assert [(row.name, row.target, row.n) for row in rows] == [
         ("gce_step", "<= 1.05", 2), ("elr_step", "<= 1.05", 2), ("co_teaching_step", "<= 2.1", 2),
     ]  # fmt: skip
+
+
+def test_the_rows_of_features_at_a_tiny_size(monkeypatch):
+    tiny = {"NETWORK": "timm:test_resnet", "SIZE": 32, "TIMED": 8, "BATCH": 4, "TURNS": 2}
+    for name, value in (tiny | {"pick_device": lambda wish: CPU}).items():
+        monkeypatch.setattr(features, name, value)
+    rows = features.measure(load())
+    assert [(row.name, row.target, row.n) for row in rows] == [("features", "<= 12", 2), ("heads_study", "<= 0.05", 2)]
+    assert all(row.median > 0 for row in rows)
 
 
 def test_the_peer_minimises_our_loss():
