@@ -1,8 +1,8 @@
 """Render docs/results.md from the tables in docs/results/: `python -m docs.render`, after copying new tables there.
 
-`docs/results/sections.yaml` lists the sections in order: title, the command that made them, text, and the tables
-(summary.csv, comparisons.csv or trials.csv of a study, or text as the terminal showed it); `smoothing: true` shows
-every method without and with smoothing.
+`docs/results/sections.yaml` lists the sections in order: title, the command that made them, text, and the tables:
+summary.csv, comparisons.csv or trials.csv of a study, text as the terminal showed it, or a study's folder, whose
+figures and differences are then one table. `smoothing: true` shows every method without and with smoothing.
 """
 
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 from ruamel.yaml import YAML
 
-from pipeline.distillation.methods import METHODS, SUBJECT
+from pipeline.distillation.methods import CROSS_FITTED, METHODS, SUBJECT
 from pipeline.evaluation.comparisons import COMPARISON_COLUMNS
 from pipeline.report.findings import Difference
 
@@ -42,6 +42,8 @@ def _section(section: dict[str, Any], folder: Path) -> str:
         path = folder / name
         if name.endswith(".txt"):
             parts.append("```text\n" + path.read_text(encoding="utf-8").rstrip() + "\n```")
+        elif path.is_dir():
+            parts.append(_joint(pd.read_csv(path / "summary.csv"), pd.read_csv(path / "comparisons.csv")))
         elif name.endswith("comparisons.csv"):
             parts.append(_comparisons(pd.read_csv(path)))
         elif name.endswith("trials.csv"):
@@ -53,11 +55,7 @@ def _section(section: dict[str, Any], folder: Path) -> str:
 
 def _summary(table: pd.DataFrame, *, smoothing: bool) -> str:
     """Means over seeds with standard deviation and 95 % interval; RoS-KD smoothed, the others' last epoch, or both."""
-    if smoothing:
-        table = table.loc[table["method"] != SUBJECT]
-    else:
-        own = {name: method.checkpoint for name, method in METHODS.items()}
-        table = table.loc[table["checkpoint"] == table["method"].map(own)]
+    table = table.loc[table["method"] != SUBJECT] if smoothing else _own(table)
     factors = _factors(table, FIXED)
     checkpoints = ["checkpoint"] if smoothing else []
     lines = [[*factors, "method", *(["weights of the student"] if smoothing else []), *METRICS.values()]]
@@ -74,6 +72,45 @@ def _summary(table: pd.DataFrame, *, smoothing: bool) -> str:
     return _markdown(lines) + f"\n\nMeans{_scope(table)}."
 
 
+def _joint(summary: pd.DataFrame, comparisons: pd.DataFrame) -> str:
+    """Each method's figures, and how much RoS-KD, or where that is left out cross-fitting, is ahead of it."""
+    subject = SUBJECT if SUBJECT in set(summary["method"]) else CROSS_FITTED
+    factors = _factors(summary, FIXED)
+    ahead = _verdicts(comparisons.loc[comparisons["method_a"] == subject], [*factors, "method_b", "metric"])
+    short = METHODS[subject].title.partition(":")[0].partition(" (")[0]
+    lines = [[*factors, "method", *METRICS.values(), *(f"{short} ahead in {title}" for title in METRICS.values())]]
+    for key, rows in _own(summary).groupby([*factors, "method"], sort=False):
+        figures = rows.set_index("metric")
+        cells = [_interval(figures.loc[metric]) for metric in METRICS]
+        cells += [_verdict(ahead.get((*key, metric))) for metric in METRICS]
+        *values, method = key
+        lines.append([*map(str, values), METHODS[str(method)].title, *cells])
+    return _markdown(lines) + f"\n\nMeans{_scope(comparisons)}."
+
+
+def _own(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of each method's own checkpoint."""
+    return table.loc[
+        table["checkpoint"] == table["method"].map({name: one.checkpoint for name, one in METHODS.items()})
+    ]
+
+
+def _interval(figure: Any) -> str:
+    return f"{figure['value']:.3f} [{figure['low']:.3f}, {figure['high']:.3f}]"
+
+
+def _verdict(found: Difference | None) -> str:
+    return "" if found is None else f"{found.text} {found.verdict}"
+
+
+def _verdicts(table: pd.DataFrame, by: list[str]) -> dict[tuple[Any, ...], Difference]:
+    """Differences by the values of some columns; where seeds were resampled, too, the rows that say so come last."""
+    return {
+        tuple(row[name] for name in by): Difference(row["difference"], row["low"], row["high"], row["p_holm"])
+        for row in table.to_dict("records")
+    }
+
+
 def _comparisons(table: pd.DataFrame) -> str:
     """Differences of methods, each with the report's verdict and its p-value after Holm."""
     table = table.loc[table["metric"].isin(list(METRICS))]
@@ -83,7 +120,7 @@ def _comparisons(table: pd.DataFrame) -> str:
         *values, first, second = key
         cells = []
         for metric in METRICS:
-            one: Any = rows.loc[rows["metric"] == metric].iloc[0]
+            one: Any = rows.loc[rows["metric"] == metric].iloc[-1]
             difference = Difference(one["difference"], one["low"], one["high"], one["p_holm"])
             cells.append(f"{difference.text} {difference.verdict} ({difference.p_holm:.3f})")
         lines.append([*map(str, values), f"{METHODS[str(first)].title} minus {METHODS[str(second)].title}", *cells])
@@ -112,7 +149,9 @@ def _factors(table: pd.DataFrame, others: set[str]) -> list[str]:
 def _scope(table: pd.DataFrame) -> str:
     """Return what the means and intervals are over."""
     seeds, groups = (" or ".join(map(str, sorted(table[name].unique()))) for name in ("n_seeds", "n_groups"))
-    return f" over {seeds} seeds; 95 % intervals over {groups} test groups with the seeds fixed"
+    over_seeds = "resampled" in table and "groups+seeds" in set(table["resampled"])
+    seeds_too = "and the seeds" if over_seeds else "with the seeds fixed"
+    return f" over {seeds} seeds; 95 % intervals over {groups} test groups {seeds_too}"
 
 
 def _markdown(lines: list[list[str]]) -> str:

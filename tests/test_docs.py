@@ -57,6 +57,30 @@ def test_a_study_is_rendered_with_spread_interval_and_verdict(tmp_path):
     assert not any("RoS-KD" in line for line in lines), "Baseline V with smoothed weights is RoS-KD"
 
 
+def test_a_study_of_many_seeds_is_one_table_with_what_roskd_is_ahead_by(tmp_path):
+    folder = tmp_path / "mine"
+    folder.mkdir()
+    figures = {"n_groups": 9, "n_seeds": 10, "sd": 0.01, "low": 0.1, "high": 0.9}
+    pd.DataFrame(
+        {"method": method, "checkpoint": checkpoint, "metric": metric, "value": value} | figures
+        for method, checkpoint, value in (("elr", "last", 0.5), ("elr", "smoothed", 0.4), ("roskd", "smoothed", 0.6))
+        for metric in ("f1_macro", "auroc_macro")
+    ).to_csv(folder / "summary.csv", index=False)
+    pd.DataFrame(
+        {"method_a": "roskd", "method_b": "elr", "metric": metric, "difference": 0.1, "low": low, "high": 0.2}
+        | {"p_value": 0.01, "p_holm": 0.02, "n_groups": 9, "n_seeds": 10, "resampled": resampled}
+        for metric in ("f1_macro", "auroc_macro")
+        for resampled, low in (("groups", 0.05), ("groups+seeds", -0.05 if metric == "auroc_macro" else 0.04))
+    ).to_csv(folder / "comparisons.csv", index=False)
+    (tmp_path / "sections.yaml").write_text("title: '# T'\ntext: X\nsections:\n- {title: S, tables: [mine]}\n")
+    lines = render.render(tmp_path).splitlines()
+    assert "| method | macro F1 | macro AUROC | RoS-KD ahead in macro F1 | RoS-KD ahead in macro AUROC |" in lines
+    cells = "0.500 [0.100, 0.900] | 0.500 [0.100, 0.900] | +0.100 [+0.040, +0.200] higher | +0.100 [-0.050, +0.200]"
+    assert f"| Early-learning regularisation | {cells} not shown |" in lines
+    assert "| RoS-KD (V, smoothed) | 0.600 [0.100, 0.900] | 0.600 [0.100, 0.900] |  |  |" in lines
+    assert lines[-1] == "Means over 10 seeds; 95 % intervals over 9 test groups and the seeds."
+
+
 def test_a_search_is_rendered_with_its_best_trials_and_the_first(tmp_path):
     values = [0.1, 0.4, 0.2, 0.7, 0.3, 0.5, 0.6]
     rows = [
