@@ -22,6 +22,17 @@ def head_layers(
     return layers[0] if len(layers) == 1 else nn.Sequential(*layers)
 
 
+MOBILENET_DROPOUT = 0.2
+"""Before the published MobileNet-v2's last layer."""
+
+
+def kept_dropout(architecture: str, dropout: float | None) -> float:
+    """Return the share that is asked for, or for None the published network's."""
+    if dropout is not None:
+        return dropout
+    return MOBILENET_DROPOUT if architecture == "mobilenet_v2" else 0.0
+
+
 def num_features(head: nn.Module) -> int:
     """The number F of features that a head takes."""
     return next(part for part in head.modules() if isinstance(part, nn.Linear)).in_features

@@ -8,13 +8,10 @@ from torch import nn
 
 from models.classifier import Classifier
 from models.errors import WeightsError
-from models.heads import head_layers
+from models.heads import head_layers, kept_dropout
 from models.names import ARCHITECTURES, TIMM, HeadKind, Stem
 from models.pretrained import load_backbone
 from models.weights_file import weights_file
-
-MOBILENET_DROPOUT = 0.2
-"""Before the published MobileNet-v2's last layer."""
 
 
 def build(
@@ -52,14 +49,13 @@ def build(
             raise ValueError(f"architecture is {name}, which has its own stem and width; leave imagenet and 1")
         network = build_backbone(name, image_size=image_size, weights=weights, file=file)
         num_features, (mean, std) = int(network.num_features), statistics(network)  # type: ignore[arg-type]
-        own = head_layers(num_features, num_classes, kind=head, hidden=hidden, dropout=dropout or 0.0)
+        own = head_layers(num_features, num_classes, kind=head, hidden=hidden, dropout=kept_dropout(name, dropout))
         return Classifier(network, own, mean, std).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     _require("architecture", name, ARCHITECTURES)
     if weights and width != 1:
         raise ValueError(f"weights is {weights} and width {width:g}; pretrained weights have width 1")
     network, num_features = _torchvision(name, stem, width, weights, file)
-    published = MOBILENET_DROPOUT if name == "mobilenet_v2" else 0.0
-    kept = published if dropout is None else dropout
+    kept = kept_dropout(name, dropout)
     own = head_layers(num_features, num_classes, kind=head, hidden=hidden, dropout=kept)
     # images per second on two CPU cores, channels last against first: ResNet-18 678:640, DenseNet-121 327:252 (32 px,
     # batch 64); GPUs want it, too

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -22,8 +21,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+    except Exception as error:  # a damaged file may raise anything, and nothing else happens here
+        reason = "it holds more than tensors" if isinstance(error, pickle.UnpicklingError) else _first_line(error)
         raise WeightsError(
             f"weights {path}: cannot be read ({reason}). It must be a safetensors file, or a state dict saved by "
             "torch.save (nothing else in it: nothing is executed from a file)"
@@ -60,6 +59,10 @@ def load_backbone(network: nn.Module, path: Path, classifier: Sequence[str], tit
         listed = "; ".join(f"{kind}: {_first(names)}" for kind, names in wrong.items() if names)
         raise WeightsError(f"weights {path}: are not those of {title}. {listed}")
     network.load_state_dict(state, strict=False)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0] or type(error).__name__
 
 
 def _first(names: Sequence[str]) -> str:

@@ -24,7 +24,7 @@ def build_backbone(name: str, *, image_size: int, weights: str | None, file: Pat
     known = name.removeprefix(TIMM)
     _require_name(known)
     config = timm.get_pretrained_cfg(known)
-    assert config is not None
+    assert config is not None  # the name has been checked
     sized: dict[str, Any] = {"img_size": image_size} if config.fixed_input_size else {}
     if weights == "imagenet" and not config.has_weights:
         raise WeightsError(f"weights imagenet: timm has none for {known}; name a file, or null to train from scratch")
@@ -69,9 +69,12 @@ def _refused(name: str, image_size: int, error: Exception) -> ModelError:
 def _require_name(known: str) -> None:
     import timm
 
-    if timm.is_model(known):
+    names = timm.list_models()
+    base, _, tag = known.partition(".")
+    tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{base}.*")]
+    if base in names and (not tag or tag in tags):
         return
-    near = difflib.get_close_matches(known, timm.list_models(), 1)
+    near = difflib.get_close_matches(known, [f"{base}.{one}" for one in tags] if base in names else names, 1)
     hint = f"did you mean {TIMM}{near[0]}?" if near else "timm.list_models() lists them"
     raise ModelError(f"architecture {TIMM}{known}: timm has no such network; {hint}")
 

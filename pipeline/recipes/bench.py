@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from models.classifier import Classifier
-from models.heads import HeadAlone, head_layers
+from models.heads import HeadAlone, head_layers, kept_dropout
 from models.inference import Images
 from models.networks import build
 from pipeline.common.errors import UserError
@@ -84,7 +84,11 @@ class Bench:
         """A network for the classes of the data, or the head alone where `inputs` are features."""
         classes, layers = len(self.prepared.classes), network.layers
         if isinstance(inputs, Features):
-            kind, hidden, dropout = layers["head"], layers["hidden"], layers["dropout"] or 0.0
+            kind, hidden, dropout = (
+                layers["head"],
+                layers["hidden"],
+                kept_dropout(network.architecture, layers["dropout"]),
+            )
             return HeadAlone(head_layers(inputs.num_features, classes, kind=kind, hidden=hidden, dropout=dropout))
         return build(network.architecture, num_classes=classes, weights=network.weights, **layers)
 

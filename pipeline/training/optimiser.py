@@ -61,7 +61,7 @@ def lr_factor(params: TrainingParams, steps: int) -> Callable[[int], float]:
     whole epochs; `cosine`: half a cosine from the end of the warm-up to 0 (Loshchilov & Hutter 2017, without restarts).
     """
     total = params.epochs * steps
-    warm = round(params.lr_warmup * total)
+    warm = min(round(params.lr_warmup * total), total - 1)
     milestones = [round(share * params.epochs) for share in params.decay_at]
 
     def factor(step: int) -> float:

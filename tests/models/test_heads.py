@@ -5,7 +5,9 @@ import torch
 from torch import nn
 
 from models.classifier import Classifier
-from models.heads import HeadAlone, head_layers, num_features
+from models.heads import HeadAlone, head_layers, kept_dropout, num_features
+from models.names import ARCHITECTURES
+from models.networks import build
 
 LINEAR, DROPOUT, RELU = nn.Linear, nn.Dropout, nn.ReLU
 
@@ -46,6 +48,16 @@ def test_the_global_random_state_decides_the_initial_weights(kind):
         states.append(head_layers(4, 3, kind=kind).state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert not any(torch.equal(states[0][name], states[2][name]) for name in states[0])
+
+
+@pytest.mark.parametrize("architecture", [*ARCHITECTURES, "timm:test_resnet"])
+@pytest.mark.parametrize("dropout", [None, 0.3])
+def test_a_head_on_features_has_the_layers_of_the_whole_network(architecture, dropout):
+    network = build(architecture, num_classes=3, dropout=dropout, image_size=32)
+    alone = HeadAlone(head_layers(network.num_features, 3, dropout=kept_dropout(architecture, dropout)))
+    assert str(alone.head) == str(network.head)
+    network.load_state_dict(alone.state_dict(), strict=False)
+    assert set(alone.state_dict()) <= set(network.state_dict())
 
 
 @pytest.mark.parametrize("kind", ["linear", "mlp"])

@@ -49,6 +49,11 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5])
 
 
+def cut_legacy(path: Path) -> None:
+    torch.save(STATE, path, _use_new_zipfile_serialization=False)
+    path.write_bytes(path.read_bytes()[:7])
+
+
 def cut_zip(path: Path) -> None:
     torch.save(STATE, path)
     path.write_bytes(path.read_bytes()[:-50])
@@ -62,7 +67,8 @@ def cut_zip(path: Path) -> None:
         ("w.safetensors", lambda path: torch.save(STATE, path), "cannot be read"),
         ("w.pth", cut_zip, "cannot be read"),
         ("w.pth", lambda path: path.write_bytes(b""), r"cannot be read \(EOFError\)"),
-        ("w.pth", lambda path: path.write_text("<!DOCTYPE html>"), "cannot be read"),
+        ("w.pth", lambda path: path.write_text("<!DOCTYPE html>"), r"cannot be read \(it holds more than tensors\)"),
+        ("w.pth", cut_legacy, "cannot be read"),
         ("w.pth", lambda path: None, "cannot be read .*No such file"),
         ("w.pth", lambda path: torch.save(nn.Linear(2, 2), path), "nothing else in it: nothing is executed"),
         ("w.pth", lambda path: torch.save([1, 2], path), "holds no state dict"),

@@ -53,6 +53,8 @@ def test_the_head_is_as_asked_and_the_seed_decides_it_and_the_backbone():
         ("test_resnets", "did you mean timm:test_resnet?"),
         ("tf_efficientnet_lite9", "did you mean timm:tf_efficientnet_lite"),
         ("qqqqqq", "timm.list_models() lists them"),
+        ("test_resnet.r160_in2k", "did you mean timm:test_resnet.r160_in1k?"),
+        ("tv_resnet50", "did you mean timm:resnet50?"),  # a name that timm has given up
     ],
 )
 def test_an_unknown_name_offers_the_nearest(name, hint):

@@ -38,6 +38,7 @@ QUARTER = 0.5 + math.sqrt(0.125)
         (4, 2, {"decay": "cosine"}, {0: 1, 2: QUARTER, 4: 0.5, 6: 1 - QUARTER, 8: 0}),
         (5, 2, {"decay": "cosine", "lr_warmup": 0.2}, {0: 0.5, 1: 1, 2: 1, 4: QUARTER, 6: 0.5, 8: 1 - QUARTER, 10: 0}),
         (2, 1, {"decay": "cosine", "decay_at": (0.5,)}, {0: 1, 1: 0.5, 2: 0}),
+        (4, 1, {"decay": "cosine", "lr_warmup": 0.9}, {0: 1 / 3, 2: 1, 3: 1, 4: 0}),  # one step at least decays
     ],
 )
 def test_the_factor_on_the_learning_rate(epochs, steps, changes, expected):
