@@ -40,6 +40,10 @@ class Layout:
         self.data_card: Final = root / "report/data_card.html"
         self.table: Final = root / "report/table.txt"
         self.figures: Final = root / "report/figures"
+        self.audit: Final = root / "audit"
+        self.suspects: Final = root / "audit/suspects.csv"
+        self.audit_summary: Final = root / "audit/summary.json"
+        self.audit_page: Final = root / "audit/index.html"
         self.onnx: Final = root / "onnx/student.onnx"
         self.onnx_meta: Final = root / "onnx/student.json"
         self.store: Final = root / "store"
@@ -86,6 +90,10 @@ class Layout:
     def student_predictions(self, seed: int, pool: Pool | None, run: str) -> Path:
         """The logits of a student's checkpoints on validation and test (npz)."""
         return self.students(seed, pool) / run / "predictions.npz"
+
+    def student_margins(self, seed: int, pool: Pool | None, run: str) -> Path:
+        """The plain student's margins and disagreement with each training label (npz)."""
+        return self.students(seed, pool) / run / "margins.npz"
 
     def predictions(self, seed: int, method: str, checkpoint: Checkpoint) -> Path:
         """A method's logits on validation and test, with sample ids and targets (npz)."""

@@ -106,6 +106,13 @@ class TrackingParams(Section):
         return self
 
 
+class AuditParams(Section):
+    """The page of doubtful labels."""
+
+    shown: Annotated[int, Field(ge=1, le=5000, description="most doubtful images on the page, 1 to 5000")]
+    neighbours: Annotated[int, Field(ge=0, le=8, description="similar images beside each, 0 to 8")]
+
+
 PLACES = {"data.path", "data.corrections", "data.medmnist.download"}
 """Where things are; the data and the corrections count by their content instead."""
 TASKS_OF_SOURCE: dict[str, tuple[Task, ...]] = {
@@ -141,6 +148,7 @@ class Params(Section):
     distillation: DistillationParams
     rivals: RivalParams
     smoothing: SmoothingParams
+    audit: AuditParams
     tracking: TrackingParams
     study: StudyParams
 
@@ -283,5 +291,5 @@ def decisive(params: Params) -> dict[str, Any]:
     return {
         name: value
         for name, value in flatten(params).items()
-        if name not in PLACES and not name.startswith(("machine.", "methods", "tracking.", "study."))
+        if name not in PLACES and not name.startswith(("machine.", "methods", "audit.", "tracking.", "study."))
     }

@@ -9,9 +9,11 @@ import numpy as np
 import torch
 
 from models.classifier import load_weights, save_weights
+from pipeline.common.files import atomic
 from pipeline.common.layout import Checkpoint
 from pipeline.distillation.co_teaching import Pair, of_first
-from pipeline.distillation.methods import METHODS, Method, teachers_of
+from pipeline.distillation.margins import Watched
+from pipeline.distillation.methods import METHODS, PLAIN, Method, teachers_of
 from pipeline.distillation.objective import (
     Distillation,
     DistillationTerms,
@@ -38,7 +40,7 @@ from pipeline.recipes.workshop import Workshop, digest_of
 from pipeline.training.loop import TrainingSet, Weights
 
 CHECKPOINT_FILES = ("last.safetensors", "selected.safetensors", "smoothed.safetensors")
-HISTORY, PREDICTIONS = "history.csv", "predictions.npz"
+HISTORY, PREDICTIONS, MARGINS = "history.csv", "predictions.npz", "margins.npz"
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def student(
         return probe(workshop, params, run)
     prepared = workshop.data.prepared(params)
     members = workshop.data.members(params) if method.unseen_only else {}
-    network = params.student_network
+    network, watched = params.student_network, run == PLAIN
     decides = workshop.decides(params, seed) | {
         "code": fingerprint(__name__),
         "labels": digest_of((prepared.published if method.published else prepared.given)[prepared.rows("train")]),
@@ -83,6 +85,8 @@ def student(
         data = bench.training_set(inputs, published=method.published)
         model = bench.network(network, inputs, "student")
         objective = _objective(bench, method, model, data, _teachers(bench, sources), members)
+        if watched:
+            objective = Watched(objective, params.task, (len(data.rows), len(prepared.classes)), bench.device)
         resume, warmup = folder / "resume.pt", params.smoothing.warmup
         pair = method.rival == "co_teaching"
         learner = Pair(model, bench.network(network, inputs, "peer")) if pair else model
@@ -97,7 +101,11 @@ def student(
         if pair:
             trained = {checkpoint: of_first(values) for checkpoint, values in trained.items()}
         answers = bench.predictions(model, inputs, trained)
+        margins = objective.found(bench.world) if isinstance(objective, Watched) else {}
         if bench.world.leads:
+            if margins:
+                with atomic(folder / MARGINS) as temporary:
+                    np.savez(temporary, aum=margins["aum"].numpy(), disagreed=margins["disagreed"].numpy())
             if weights:
                 for file, values in zip(CHECKPOINT_FILES, trained.values(), strict=True):
                     save_weights(values, folder / file)
@@ -105,7 +113,7 @@ def student(
             fitted.history.write(folder / HISTORY)
             resume.unlink(missing_ok=True)
 
-    files = (*(CHECKPOINT_FILES if weights else ()), HISTORY, PREDICTIONS)
+    files = (*(CHECKPOINT_FILES if weights else ()), HISTORY, PREDICTIONS, *((MARGINS,) if watched else ()))
     return Node("students", f"student {run}, seed {seed}", decides, files, make)
 
 

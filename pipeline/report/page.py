@@ -13,7 +13,7 @@ from pipeline.common.files import atomic, write_text
 from pipeline.common.layout import Layout
 from pipeline.distillation.methods import PLAIN, SUBJECT
 from pipeline.params.tree import Params
-from pipeline.report import data_card, data_plots, findings, heatmap, plots, style, tables, training
+from pipeline.report import data_card, data_plots, doubts, findings, heatmap, plots, style, tables, training
 from pipeline.report.results import Results, load
 from pipeline.report.terminal import terminal_table
 
@@ -28,6 +28,8 @@ FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "transition": data_plots.transition,
     "overlap": data_plots.overlap,
     "contact_sheet": data_plots.contact_sheet,
+    "suspects": doubts.sheet,
+    "estimated_noise": doubts.matrix,
 }
 """Every figure by the name of its PNG; None where the run holds nothing to draw."""
 
@@ -93,6 +95,7 @@ def render(results: Results, embedded: dict[str, Embedded], template: str) -> st
             findings=findings,
             tables=tables,
             training=training,
+            doubts=doubts,
             card=data_card,
             heatmap=heatmap,
         )

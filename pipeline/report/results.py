@@ -42,7 +42,8 @@ class Results:
     `samples`: one row per image, in the order of images.npy: sample_id, group_id, label, split, given, published,
     flipped (0 or 1). `published` and `given`: bool (N, C), which classes each image has. `members`: training sample x
     teacher, 0 or 1. `curves` and `teacher_curves`: the histories of all runs, with columns `seed, method` and `seed,
-    pool, architecture`. `data` is data/report.json, `noise` splits/noise.json. The others are as in metrics/.
+    pool, architecture`. `data` is data/report.json, `noise` splits/noise.json, `audit` audit/summary.json, and
+    `suspects` the table beside it. The others are as in metrics/.
     """
 
     params: Params
@@ -61,6 +62,8 @@ class Results:
     members: pd.DataFrame
     curves: pd.DataFrame
     teacher_curves: pd.DataFrame
+    audit: dict[str, Any]
+    suspects: pd.DataFrame
 
     @property
     def methods(self) -> list[str]:
@@ -164,6 +167,8 @@ def load(params: Params, layout: Layout) -> Results:
         members=_optional(layout.subsets, ["sample_id"]),
         curves=_histories(student_files, ["seed", "method"]),
         teacher_curves=_histories(teacher_files, ["seed", "pool", "architecture"]),
+        audit=json.loads(layout.audit_summary.read_text(encoding="utf-8")) if layout.audit_summary.exists() else {},
+        suspects=_optional(layout.suspects, ["sample_id", "given", "suggested"]),
     )
 
 

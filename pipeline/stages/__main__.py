@@ -26,6 +26,7 @@ WITHOUT_OPTIONS = {
     "subsets": "Choose the teachers' overlapping subsets.",
     "features": "Store what frozen backbones make of every view.",
     "evaluate": "Measure all networks on validation and test.",
+    "audit": "Rank the labels that teachers who never saw the sample doubt.",
     "export": "Export the served method's student to ONNX.",
     "report": "Write the table and the page.",
     "track": "Make the tracker agree with the artefacts and register the student.",

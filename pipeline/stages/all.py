@@ -21,7 +21,7 @@ def calls(params: Params) -> Iterator[Call]:
             yield f"teacher_{pool}", "teacher", {"seed": seed, "pool": pool}
             yield f"soft_labels_{pool}", "soft_labels", {"seed": seed, "pool": pool}
             yield f"student_{pool}", "student", {"seed": seed, "group": pool}
-    for name in ("evaluate", "export", "report", "track"):
+    for name in ("evaluate", "audit", "export", "report", "track"):
         yield name, name, {}
 
 
