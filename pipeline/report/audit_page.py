@@ -46,8 +46,9 @@ class Neighbour:
 class Suspect:
     """A sample whose label is doubtful.
 
-    `given`, `suggested`: labels as text, several findings joined by `|`. `score` is the page's order: the lower, the more
-    doubtful. `confidence` in the given label, in [0, 1], is what it shows. `thumbnail`: uint8 (H, W, 1 or 3).
+    `given`, `suggested`: labels as text, several findings joined by `|`. The lowest `score`,
+    the most doubtful, comes first; shown is the `confidence` in the given label, in [0, 1]. `thumbnail`: uint8 (H, W, 1
+    or 3).
     """
 
     sample_id: str

@@ -8,7 +8,7 @@ from pipeline.common.errors import masked
 from pipeline.common.files import sha256_file, sha256_json
 from pipeline.common.layout import Layout
 from pipeline.params.file import PARAMS_FILE
-from pipeline.tracking.records import Evaluation, headlines, values_hash
+from pipeline.tracking.records import Evaluation, audited, headlines, values_hash
 from pipeline.tracking.runs import EVALUATION, NOTE, Child
 from pipeline.tracking.session import Point, Session
 
@@ -23,6 +23,7 @@ def attachments(layout: Layout) -> dict[str, list[Path]]:
         "metrics": sorted(path for path in layout.summary.parent.glob("[!.]*") if path.suffix in (".csv", ".json")),
         "splits": sorted(layout.splits.parent.glob("[!.]*.csv")),
         "data": [layout.data_report],
+        "audit": [layout.audit_page, layout.suspects, layout.audit_summary],
     }
 
 
@@ -35,7 +36,7 @@ def settle_parent(
     """
     parent = session.client.get_run(session.parent_id)
     session.show_data(parent)
-    values = headlines([child for child in expected if child.kind == "student"], evaluation)
+    values = headlines([child for child in expected if child.kind == "student"], evaluation) | audited(layout)
     files = {folder: [path for path in paths if path.is_file()] for folder, paths in attachments(layout).items()}
     parameters = masked(PARAMS_FILE.read_text(encoding="utf-8"))  # study.storage may hold a password
     hashes = {f"{folder}/{path.name}": sha256_file(path) for folder, paths in files.items() for path in paths}

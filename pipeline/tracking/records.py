@@ -1,5 +1,6 @@
 """What the artefacts say about each run: its curves from history.csv, its evaluation from the metrics files."""
 
+import json
 import math
 import re
 from collections import defaultdict
@@ -47,6 +48,16 @@ def content(child: Child) -> str:
             f"{child.history}: no such file; run make repro, which trains {child.title}, before it is tracked"
         )
     return sha256_file(child.history)
+
+
+def audited(layout: Layout) -> dict[str, float]:
+    """The figures of the label audit, `{"audit/average_precision": 0.95, ...}`; empty where there was none."""
+    if not layout.audit_summary.is_file():
+        return {}
+    summary = json.loads(layout.audit_summary.read_text(encoding="utf-8"))
+    known = summary.get("known", {})
+    found = {"estimated_rate": summary.get("estimated_rate"), "average_precision": known.get("average_precision")}
+    return {f"audit/{name}": float(value) for name, value in found.items() if value is not None}
 
 
 class Evaluation:

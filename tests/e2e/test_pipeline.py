@@ -24,8 +24,8 @@ RUNS = {
 }
 TEACHERS = ["resnet18", "mobilenet_v2"]
 EVERY_STAGE = {
-    "check", "code", "prepare", "split", "noise", "subsets", "features", "evaluate", "audit", "export", "report", "track",
-    "student_plain@0", "student_full@0", "student_subset@0", "soft_labels_full@0", "soft_labels_subset@0",
+    "check", "code", "prepare", "split", "noise", "subsets", "features", "evaluate", "audit", "export", "report",
+    "track", "student_plain@0", "student_full@0", "student_subset@0", "soft_labels_full@0", "soft_labels_subset@0",
     "teacher_full@0", "teacher_subset@0",
 }  # fmt: skip
 ALWAYS = {"features", "track"}
