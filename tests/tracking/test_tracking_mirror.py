@@ -1,5 +1,6 @@
 """The last stage: the tracker agrees with the artefacts afterwards, whatever it held before."""
 
+import json
 import os
 import re
 import shutil
@@ -134,6 +135,20 @@ def test_the_parent_sums_up_and_holds_the_files(client, layout, params):
     }.items():
         found = {file.path for file in client.list_artifacts(parent.info.run_id, folder)}
         assert found == {f"{folder}/{name}" for name in names}, "no hidden file"
+
+
+def test_the_parent_keeps_the_label_audit(client, finished, layout, params):
+    summary = {"estimated_rate": 0.25, "known": {"average_precision": 0.75}}
+    finished.write(layout.audit_summary, json.dumps(summary))
+    finished.write(layout.suspects, "sample_id,rank\na,1\n")
+    tracking.mirror(params, layout)
+    parent = parent_of(client)
+    assert {key: value for key, value in parent.data.metrics.items() if key.startswith("audit/")} == {
+        "audit/estimated_rate": 0.25, "audit/average_precision": 0.75,
+    }  # fmt: skip
+    assert {file.path for file in client.list_artifacts(parent.info.run_id, "audit")} == {
+        "audit/suspects.csv", "audit/summary.json",
+    }  # fmt: skip
 
 
 def test_a_second_call_changes_nothing_and_is_quick(client, layout, params):
