@@ -49,6 +49,7 @@ def run(params: Params, layout: Layout) -> None:
         table.to_csv(temporary, index=False)
     summary = _summary(params, layout, prepared, rows, votes, table)
     write_json(layout.audit_summary, summary)
+    layout.audit_page.unlink(missing_ok=True)  # of an earlier audit
     if len(table):
         space = embedding(open_workshop(params, layout), params, layout)
         shown = suspects(
