@@ -61,12 +61,12 @@ def test_a_dotted_name_that_does_not_fit_is_refused(make_params, name, value, me
     assert str(error.value).startswith(message)
 
 
-def test_what_decides_a_result_names_no_machine_path_tracker_or_study(make_params):
+def test_what_decides_a_result_names_no_machine_path_page_tracker_or_study(make_params):
     names = set(decisive(make_params()))
     assert {"task", "seeds", "noise.rate", "training.lr", "distillation.weighting.per"} <= names
     left_out = {"data.path", "data.corrections", "data.medmnist.download", "methods"}
     assert set(flatten(make_params())) - names == left_out | {
-        name for name in flatten(make_params()) if name.split(".")[0] in ("machine", "tracking", "study")
+        name for name in flatten(make_params()) if name.split(".")[0] in ("machine", "audit", "tracking", "study")
     }
 
 

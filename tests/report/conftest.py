@@ -55,6 +55,27 @@ NOISE = {
     },
 }  # fmt: skip
 REALISED = {"realised": {"train": 1 / 6, "val": 0.0, "test": 0.0}, "corrected": 0}
+AUDIT = {
+    # resnet18 never saw s4 and s5, the others not s0 and s1
+    "samples": 8,
+    "without_unseen_teacher": {"train": 2, "val": 0},
+    "votes": 1.5,
+    "estimated_rate": 0.25,
+    "known": {
+        "wrong": 1,
+        "average_precision": 0.75,
+        "random": 0.2,
+        "precision_at": {"50": 0.6, "100": 0.404},
+        "on_train": {"score": 0.8, "self_confidence": 0.7004, "aum": 0.6, "disagreed": 0.5},
+    },
+}
+ESTIMATED = [[2, 1], [0, 3]]
+"""Images by true class, as the votes have it, and given class."""
+DOUBTED = {
+    # sample, finding, given, suggested; s0 is the one that noise changed
+    "multiclass": [("s6", "", "A", "B"), ("s0", "", "B", "A"), ("s1", "", "A", "A")],
+    "multilabel": [("s6", "B", "", "B"), ("s0", "A", "", "A"), ("s6", "A", "A", "A"), ("s1", "B", "B", "B")],
+}
 MEANS = {"baseline_1": 0.50, "baseline_3": 0.70, "baseline_3_same": 0.62, "baseline_5": 0.60, "roskd": 0.65}
 
 
@@ -110,9 +131,18 @@ def write_comparisons(layout: Layout, seeds: Sequence[int]) -> None:
     write_csv(layout.comparisons, compared)
 
 
+def write_audit(layout: Layout, task: str) -> None:
+    """The label audit's summary and table; its page is not read."""
+    write_json(layout.audit_summary, AUDIT | ({"estimated_counts": ESTIMATED} if task == "multiclass" else {}))
+    table = pd.DataFrame(DOUBTED[task], columns=["sample_id", "finding", "given", "suggested"])
+    table = table.assign(score=np.arange(1, len(table) + 1) / len(table))
+    write_csv(layout.suspects, table if task == "multilabel" else table.drop(columns="finding"))
+
+
 def write_rest(layout: Layout, task: str, seeds: Sequence[int], architectures: list[str]) -> None:
-    """What may be missing: comparisons, intervals, teachers, histories, subsets, predictions, images."""
+    """What may be missing: comparisons, intervals, teachers, histories, subsets, predictions, audit, images."""
     write_comparisons(layout, seeds)
+    write_audit(layout, task)
     metrics = ("f1_macro", "auroc_macro")
     interval = {"checkpoint": "last", "low": 0.4, "high": 0.6, "n_groups": 2, "n_seeds": len(seeds)}
     write_csv(layout.intervals, [{"method": "baseline_1", "metric": m, "value": 0.5} | interval for m in metrics])

@@ -18,9 +18,9 @@ NAMES = ["$\\bad$", "<script>alert(1)</script>", "=SUM(1)", "{{7*7}}", "None", "
 
 def rename(layout: Layout, classes: list[str]) -> None:
     """Call the miniature's classes A and B by the first two names; the others have no image."""
-    for path in (layout.samples, layout.labels, layout.student_metrics):
+    for path in (layout.samples, layout.labels, layout.student_metrics, layout.suspects):
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        for column in {"label", "given", "published", "class"} & set(table):
+        for column in {"label", "given", "published", "suggested", "class"} & set(table):
             table[column] = table[column].replace({"A": classes[0], "B": classes[1]})
         table.to_csv(path, index=False)
     prepared = json.loads(layout.data_report.read_text())
@@ -30,6 +30,8 @@ def rename(layout: Layout, classes: list[str]) -> None:
     nominal = np.full((len(classes), len(classes)), 1 / len(classes)).tolist()
     transition = np.eye(len(classes), dtype=int).tolist()
     layout.noise.write_text(json.dumps(noise | {"classes": classes, "nominal": nominal, "transition": transition}))
+    audit = json.loads(layout.audit_summary.read_text()) | {"estimated_counts": transition}
+    layout.audit_summary.write_text(json.dumps(audit))
     for path in layout.predictions(0, "baseline_1", "last").parents[1].rglob("*.npz"):
         logits = np.zeros((4, len(classes)))
         np.savez(path, test_targets=np.array([0, 0, 1, 1]), test_logits=logits)

@@ -96,18 +96,18 @@ def test_all_stages_follow_each_other_from_the_one_asked_for(monkeypatch, make_p
     params, layout = make_params(seeds=[4, 7]), Layout(tmp_path)
     all_stages.run(params, layout)
     whole = list(ran)
-    assert [module for module, _ in whole[:6]] == ["check", "code", "prepare", "split", "noise", "subsets"]
-    assert [module for module, _ in whole[-4:]] == ["evaluate", "export", "report", "track"]
+    assert [module for module, _ in whole[:7]] == ["check", "code", "prepare", "split", "noise", "subsets", "features"]
+    assert [module for module, _ in whole[-5:]] == ["evaluate", "audit", "export", "report", "track"]
     each = [
         ("student", {"group": "plain"}), ("teacher", {"pool": "full"}), ("soft_labels", {"pool": "full"}),
         ("student", {"group": "full"}), ("teacher", {"pool": "subset"}), ("soft_labels", {"pool": "subset"}),
         ("student", {"group": "subset"}),
     ]  # fmt: skip
-    assert whole[6:-4] == [(module, {"seed": seed} | given) for seed in (4, 7) for module, given in each]
+    assert whole[7:-5] == [(module, {"seed": seed} | given) for seed in (4, 7) for module, given in each]
     assert "[teacher_subset] seed=7 pool=subset\n" in capsys.readouterr().out
     ran.clear()
     all_stages.run(params, layout, start_at="soft_labels_subset")
-    assert ran == whole[11:]
+    assert ran == whole[12:]
 
 
 def test_a_start_that_is_no_stage_is_reported(monkeypatch, capsys):

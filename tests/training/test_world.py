@@ -38,7 +38,7 @@ def losses(rows: list) -> list[float]:
 @pytest.mark.parametrize(("kind", "batch_size", "epochs"), KINDS)
 def test_two_processes_have_the_loss_curve_of_one(together, tmp_path, kind, batch_size, epochs):
     first, second = (torch.load(together / kind / f"process{rank}.out", weights_only=True) for rank in range(2))
-    alone = train(tmp_path, kind, batch_size, epochs, World(CPU))
+    alone, _ = train(tmp_path, kind, batch_size, epochs, World(CPU))
     assert first["history"] == second["history"]
     assert losses(first["history"]) == pytest.approx(losses(alone.history.rows), rel=1e-4)
     assert len(losses(first["history"])) == epochs
@@ -47,6 +47,16 @@ def test_two_processes_have_the_loss_curve_of_one(together, tmp_path, kind, batc
         for name, value in expected.items():
             assert weights[name].float().numpy() == pytest.approx(value.float().numpy(), abs=1e-4), name
     assert all(torch.equal(first["last"][name], second["last"][name]) for name in first["last"])
+
+
+@pytest.mark.slow
+def test_two_processes_find_the_margins_of_one(together, tmp_path):
+    first, second = (torch.load(together / f"supervised/process{rank}.out", weights_only=True) for rank in range(2))
+    _, expected = train(tmp_path, *KINDS[0], World(CPU))
+    for name, values in expected.items():
+        assert torch.equal(first["margins"][name], second["margins"][name])
+        assert first["margins"][name].numpy() == pytest.approx(values.numpy(), abs=1e-3), name
+    assert {*expected} == {"aum", "disagreed"}
 
 
 @pytest.mark.slow

@@ -10,12 +10,13 @@ from torch import nn
 
 from models.classifier import Classifier
 from pipeline.distillation.co_teaching import CoTeaching
-from pipeline.distillation.objective import ReinforcedDistillation
+from pipeline.distillation.margins import Watched
+from pipeline.distillation.objective import Objective, ReinforcedDistillation
 from pipeline.distillation.rivals import EarlyLearning
 from pipeline.training.loop import Fitted, fit
 from pipeline.training.resume import ResumeFile
 from pipeline.training.world import World
-from tests.training.tiny import CPU, learner, objective, schedule, small_network, training_set
+from tests.training.tiny import CPU, C, N, learner, objective, schedule, small_network, training_set
 
 KINDS = [
     ("supervised", 46, 20),
@@ -37,20 +38,25 @@ def frozen_norms() -> Classifier:
     return model
 
 
-def train(folder: Path, kind: str, batch_size: int, epochs: int, world: World) -> Fitted:
-    """Train as one of `world`'s processes, or alone."""
-    task = objective(folder, kind)
+def train(
+    folder: Path, kind: str, batch_size: int, epochs: int, world: World
+) -> tuple[Fitted, dict[str, torch.Tensor]]:
+    """Train as one of `world`'s processes, or alone; with the margins that the plain objective leaves."""
+    task: Objective = objective(folder, kind)
     if isinstance(task, ReinforcedDistillation):
         task._policy._total = world.total
     if isinstance(task, EarlyLearning):
         task._total = world.total
     if isinstance(task, CoTeaching):
         task._gather = world.gather
+    if kind == "supervised":
+        task = Watched(task, "multiclass", (N, C), CPU)
     plain = schedule(epochs=epochs)
     settled = replace(plain, params=plain.params.model_copy(update={"batch_size": batch_size}))
-    return fit(
+    fitted = fit(
         learner(kind, frozen_norms), training_set(), task, settled, CPU, ResumeFile(folder / "training.pt"), world
     )
+    return fitted, task.found(world) if isinstance(task, Watched) else {}
 
 
 if __name__ == "__main__":
@@ -66,6 +72,6 @@ if __name__ == "__main__":
     torch.save(outcome, Path(sys.argv[1]) / f"process{processes.rank}.out")
     for kind, batch_size, epochs in KINDS:
         folder = Path(sys.argv[1]) / kind
-        fitted = train(folder, kind, batch_size, epochs, processes)
-        outcome = {"history": fitted.history.rows, "last": fitted.last, "smoothed": fitted.smoothed}
+        fitted, margins = train(folder, kind, batch_size, epochs, processes)
+        outcome = {"history": fitted.history.rows, "last": fitted.last, "smoothed": fitted.smoothed, "margins": margins}
         torch.save(outcome, folder / f"process{processes.rank}.out")
