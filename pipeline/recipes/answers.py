@@ -84,7 +84,10 @@ def obtain(
 
 
 def _obtain(workshop: Workshop, params: Params, seed: int, pool: Pool, name: str) -> Node | None:
-    """One teacher's answers; the weights of a teacher that is trained for them alone are dropped afterwards."""
+    """One teacher's answers; the weights of a network that is trained for them alone are dropped afterwards.
+
+    Those of a head stay: they are small, and its other checkpoint may be asked, too.
+    """
     store, taught = workshop.store, teacher(workshop, params, seed, pool, name)
     found = _known(workshop, params, seed, name, taught)
     if found is not None:
@@ -96,7 +99,7 @@ def _obtain(workshop: Workshop, params: Params, seed: int, pool: Pool, name: str
     if not store.begin(node):
         return None
     if trained_here:
-        for file in WEIGHTS.values():
+        for file in WEIGHTS.values() if params.teachers.train == "all" else ():
             store.drop(taught, file)
         print(f"  {taught.title}: trained, and has answered all views", flush=True)
     return node
