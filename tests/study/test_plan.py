@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from pipeline.common.errors import UserError
-from pipeline.params.file import read_yaml, validate
+from pipeline.params.file import read_yaml, validate, with_values
 from pipeline.params.tree import Params
 from pipeline.study.plan import Plan, Unit, described, finished_cells, is_whole, make_plan
 
@@ -59,9 +59,14 @@ def test_a_cell_is_finished_where_every_seed_is():
     assert finished_cells(plan, set()) == []
 
 
+OF_HEADS = ("features", "cross")
+"""Grids with probes, which answer from stored features."""
+
+
 @pytest.mark.parametrize("name", sorted(TREE["study"]["grids"]))
 def test_the_grids_of_the_repository_hold_what_they_promise(name):
-    plan = make_plan(name, params(), DIGEST)
+    heads = {"student.train": "head", "student.weights": "weights", "student.width": 1.0}
+    plan = make_plan(name, with_values(params(), heads, "heads") if name in OF_HEADS else params(), DIGEST)
     cells = {
         "methods": 1,
         "folds": 3,
@@ -71,12 +76,22 @@ def test_the_grids_of_the_repository_hold_what_they_promise(name):
         "beyond": 9,
         "rivals": 2,
         "fair": 6,
+        "features": 6,
+        "cross": 24,
         "weighting": 12,
         "noise": 16,
         "teachers": 5,
     }
     assert len(plan.units) == cells[name]
-    assert "roskd" in plan.methods
+    assert {"roskd", "roskd_cross"} & set(plan.methods)
+
+
+@pytest.mark.parametrize("name", OF_HEADS)
+def test_a_grid_with_probes_needs_stored_features(name):
+    with pytest.raises(
+        UserError, match=rf"study\.grids\.{name}\.methods names knn, linear_probe, which answer from stored"
+    ):
+        make_plan(name, params(), DIGEST)
 
 
 ONE_TO_TWO = {"low": 1.0, "high": 2.0}
