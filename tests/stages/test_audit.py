@@ -1,0 +1,319 @@
+"""Stage audit on a small prepared project: whose votes count, what the table says, and how good it is known to be."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from scipy.stats import rankdata
+from sklearn.metrics import average_precision_score
+
+from models.classifier import save_weights
+from models.networks import build
+from pipeline.common.tables import read_csv
+from pipeline.evaluation.audit import confident_joint, noise_rate
+from pipeline.params.tree import Params
+from pipeline.stages import audit
+from tests.data.made_files import write_hashes
+from tests.report.audit_suspects import HOSTILE
+from tests.stages.audited import NAMES, ROWS, SPLIT, TRAIN, VAL, C, N, Project, make, on_page
+
+AUM = ["aum", "disagreed"]
+
+
+@pytest.fixture
+def params_of(make_params) -> Callable[..., Params]:
+    def of(methods: Sequence[str] = ("baseline_1", "roskd"), **sections: Any) -> Params:
+        own = {
+            "data": {"image_size": 32},
+            "teachers": {"architectures": list(NAMES)} | sections.pop("teachers", {}),
+            "student": {"width": 0.125},
+            "machine": {"device": "cpu"},
+        }
+        if sections.get("task") == "multilabel":
+            own["noise"] = {"kind": "flip"}
+        return make_params(methods=list(methods), **own, **sections)
+
+    return of
+
+
+@pytest.fixture(autouse=True)
+def space(monkeypatch) -> None:
+    """Features of no student; the last test takes the served one's."""
+    vectors = np.random.default_rng(2).normal(size=(N, 5)).astype(np.float32)
+    monkeypatch.setattr(audit, "embedding", lambda workshop, params, layout: vectors)
+
+
+def require_votes(project: Project, table: pd.DataFrame, mean: np.ndarray, counts: np.ndarray) -> None:
+    """The table's votes and confidences are these, of the audited samples."""
+    places = project.places(table)
+    assert table["votes"].astype(int).tolist() == counts[places].tolist()
+    expected = mean[places, project.given[ROWS[places]]]
+    assert table["self_confidence"].astype(float).to_numpy() == pytest.approx(expected, abs=1e-6)
+
+
+def test_the_table_lists_every_judged_label_the_most_doubtful_first(tmp_path, params_of):
+    project = make(tmp_path)
+    table, _ = project.run(params_of())
+    mean, counts = project.mean()
+    assert {0, 1, 2, 3} == {*counts.tolist()}
+    assert [*table] == [
+        "sample_id", "group_id", "split", "votes", "given", "suggested", "self_confidence", "margin", "aum",
+        "disagreed", "score", "rank",
+    ]  # fmt: skip
+    judged = np.flatnonzero(counts > 0)
+    assert sorted(table["sample_id"]) == sorted(project.ids[ROWS[judged]])
+    assert table["rank"].tolist() == [str(rank) for rank in range(1, len(judged) + 1)]
+    own = project.given[ROWS]
+    confidence, aum = mean[np.arange(len(ROWS)), own], np.full(len(ROWS), np.nan)
+    aum[:TRAIN] = project.margins[0]["aum"]
+    by_votes, by_margin = np.full((2, len(ROWS)), np.nan)
+    by_votes[judged] = rankdata(confidence[judged]) / len(judged)
+    known = judged[judged < TRAIN]
+    by_margin[known] = rankdata(aum[known]) / len(known)
+    score = np.where(np.isnan(by_margin), by_votes, (by_votes + by_margin) / 2)
+    for n, row in zip(project.places(table), table.to_dict("records"), strict=True):
+        others = np.delete(mean[n], own[n])
+        assert (row["group_id"], row["split"]) == (f"g{ROWS[n] // 2}", SPLIT[ROWS[n]])
+        assert (row["votes"], row["given"]) == (str(counts[n]), "ABC"[own[n]])
+        assert row["suggested"] == "ABC"[mean[n].argmax()]
+        assert float(row["self_confidence"]) == pytest.approx(confidence[n], abs=1e-6)
+        assert float(row["margin"]) == pytest.approx(confidence[n] - others.max(), abs=1e-6)
+        assert float(row["score"]) == pytest.approx(score[n], abs=1e-6)
+        if n >= TRAIN:
+            assert (row["aum"], row["disagreed"]) == ("", "")
+        else:
+            assert float(row["aum"]) == pytest.approx(aum[n], abs=1e-6)
+            assert float(row["disagreed"]) == pytest.approx(project.margins[0]["disagreed"][n], abs=1e-6)
+    assert (np.diff(table["score"].astype(float)) >= 0).all()
+
+
+def test_the_summary_says_how_many_were_judged_and_how_much_noise_is_estimated(tmp_path, params_of, capsys):
+    project = make(tmp_path)
+    table, summary = project.run(params_of())
+    mean, counts = project.mean()
+    joint = confident_joint(mean, project.given[ROWS])
+    judged, missing = int((counts > 0).sum()), int((counts == 0).sum())
+    assert [*summary] == [
+        "samples", "without_unseen_teacher", "votes", "estimated_rate", "estimated_counts", "known",
+    ]  # fmt: skip
+    assert summary["samples"] == TRAIN + VAL
+    assert summary["without_unseen_teacher"] == {"train": missing, "val": 0}
+    assert missing > 0
+    assert summary["votes"] == pytest.approx(counts.mean())
+    assert summary["estimated_rate"] == pytest.approx(noise_rate(joint))
+    given_by_true = np.transpose(summary["estimated_counts"])
+    assert given_by_true == pytest.approx(joint * judged, abs=0.5)
+    known = summary["known"]
+    printed = capsys.readouterr().out
+    assert printed == (
+        f"audit: {judged} labels judged, {summary['estimated_rate']:.1%} of them estimated to be wrong; {missing} "
+        "samples have no teacher that never saw them (lower subsets.overlap); average precision "
+        f"{known['average_precision']:.3f} against the injected noise\n"
+    )
+    assert len(table) == judged
+
+
+def of_table(project: Project, table: pd.DataFrame) -> np.ndarray:
+    """Which rows of the table have a wrong label."""
+    rows = ROWS[project.places(table)]
+    wrong = (project.given != project.published)[rows]
+    if project.task == "multiclass":
+        return wrong
+    return wrong[np.arange(len(table)), [project.classes.index(name) for name in table["finding"]]]
+
+
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+def test_where_noise_was_injected_the_order_is_measured(tmp_path, params_of, task):
+    project = make(tmp_path, task)
+    table, summary = project.run(params_of(task=task))
+    wrong, known = of_table(project, table), summary["known"]
+    doubt = {name: -table[name].astype(float) for name in ("score", "self_confidence")}
+    assert known["wrong"] == wrong.sum() > 10
+    assert known["random"] == pytest.approx(wrong.mean())
+    assert known["average_precision"] == pytest.approx(average_precision_score(wrong, doubt["score"]))
+    assert known["average_precision"] > 1.5 * known["random"]
+    assert known["precision_at"] == {
+        str(k): pytest.approx(wrong[:k].mean()) for k in (50, 100, 200) if k <= len(table)
+    }  # the table is in the order of doubt
+    of_train = (table["split"] == "train").to_numpy()
+    orders = doubt | {"aum": -pd.to_numeric(table["aum"]), "disagreed": pd.to_numeric(table["disagreed"])}
+    assert known["on_train"] == {
+        name: pytest.approx(average_precision_score(wrong[of_train], values[of_train]))
+        for name, values in orders.items()
+    }
+    assert min(known["on_train"].values()) > wrong[of_train].mean()
+
+
+def test_a_corrected_label_counts_as_right(tmp_path, params_of):
+    """It may differ from the published one, and yet noise did not change it."""
+    project = make(tmp_path)
+    _, before = project.run(params_of())
+    labels = read_csv(project.layout.labels)
+    flipped = (labels["flipped"] == "1") & (SPLIT == "val")
+    labels.loc[flipped.idxmax(), "flipped"] = "0"
+    labels.to_csv(project.layout.labels, index=False)
+    _, after = project.run(params_of())
+    assert after["known"]["wrong"] == before["known"]["wrong"] - 1
+    labels.assign(flipped="0").to_csv(project.layout.labels, index=False)
+    _, clean = project.run(params_of())
+    assert "known" not in clean
+    assert clean == {name: value for name, value in before.items() if name != "known"}
+
+
+def test_of_several_findings_each_has_its_row(tmp_path, params_of):
+    project = make(tmp_path, "multilabel")
+    table, summary = project.run(params_of(task="multilabel"))
+    mean, counts = project.mean()
+    judged = counts > 0
+    assert [*table][3:7] == ["votes", "finding", "given", "suggested"]
+    assert len(table) == judged.sum() * C
+    assert not table.duplicated(["sample_id", "finding"]).any()
+    for n, row in zip(project.places(table), table.to_dict("records"), strict=True):
+        finding = "ABC".index(row["finding"])
+        present, probability = project.given[ROWS[n], finding] > 0, mean[n, finding]
+        assert row["given"] == (row["finding"] if present else "")
+        assert row["suggested"] == (row["finding"] if probability > 0.5 else "")
+        confidence = probability if present else 1 - probability
+        assert float(row["self_confidence"]) == pytest.approx(confidence, abs=1e-6)
+        assert float(row["margin"]) == pytest.approx(2 * confidence - 1, abs=1e-6)
+        if n < TRAIN:
+            assert float(row["aum"]) == pytest.approx(project.margins[0]["aum"][n, finding], abs=1e-6)
+    rates = []
+    for finding in range(C):
+        of = mean[judged, finding]
+        joint = confident_joint(np.stack([1 - of, of], axis=1), project.given[ROWS][judged, finding].astype(int))
+        rates.append(noise_rate(joint))
+    assert summary["estimated_rate"] == pytest.approx(np.mean(rates))
+    assert "estimated_counts" not in summary
+    first = on_page(project.layout)["suspects"][0]
+    (n,) = project.places(table[table["sample_id"] == first["id"]].head(1))
+    assert first["given"] == np.flatnonzero(project.given[ROWS[n]]).tolist()
+    assert first["suggested"] == np.flatnonzero(mean[n] > 0.5).tolist()
+
+
+@pytest.mark.parametrize("methods", [["baseline_1"], ["baseline_3", "gce"]])
+def test_without_teachers_on_subsets_it_says_so_and_leaves_an_empty_table_and_no_page(
+    tmp_path, params_of, methods, capsys
+):
+    project = make(tmp_path)
+    project.run(params_of())
+    assert project.layout.audit_page.exists()
+    capsys.readouterr()
+    table, summary = project.run(params_of(methods))
+    assert len(table) == 0
+    assert [*table][:6] == ["sample_id", "group_id", "split", "votes", "given", "suggested"]
+    assert summary == {"samples": 110, "without_unseen_teacher": {"train": 80, "val": 30}, "votes": 0.0}
+    assert not project.layout.audit_page.exists()
+    assert capsys.readouterr().out.startswith("audit: no sample has a teacher that never saw it, so no label was judg")
+
+
+def test_where_the_plain_student_was_not_trained_votes_alone_decide(tmp_path, params_of):
+    project = make(tmp_path)
+    project.layout.student_margins(0, None, "baseline_1").unlink()
+    table, summary = project.run(params_of(["gce", "roskd"]))
+    assert not {*AUM} & {*table}
+    confidence = table["self_confidence"].astype(float)
+    assert table["score"].astype(float).to_numpy() == pytest.approx(rankdata(confidence) / len(table), abs=1e-6)
+    assert "on_train" not in summary["known"]
+
+
+@pytest.mark.parametrize("checkpoint", ["last", "selected"])
+def test_votes_on_validation_are_those_of_the_checkpoint_that_teaches(tmp_path, params_of, checkpoint):
+    project = make(tmp_path)
+    table, _ = project.run(params_of(teachers={"checkpoint": checkpoint}))
+    of_val = table[table["split"] == "val"]
+    assert len(of_val) == VAL
+    assert {*of_val["votes"]} == {"3"}
+    require_votes(project, of_val, *project.mean(checkpoint=checkpoint))
+
+
+def test_teachers_and_margins_of_all_seeds_are_averaged(tmp_path, params_of):
+    project = make(tmp_path, seeds=(0, 4))
+    table, summary = project.run(params_of(seeds=[0, 4]))
+    mean, counts = project.mean((0, 4))
+    assert summary["votes"] == pytest.approx(counts.mean())
+    require_votes(project, table, mean, counts)
+    of_train = table[table["split"] == "train"]
+    for n, row in zip(project.places(of_train), of_train.to_dict("records"), strict=True):
+        for name in AUM:
+            both = [project.margins[seed][name][n] for seed in (0, 4)]
+            assert float(row[name]) == pytest.approx(np.mean(both), abs=1e-6)
+    assert {len(one["votes"]) for one in on_page(project.layout)["suspects"]} == {*counts[counts > 0].tolist()}
+
+
+def test_teachers_of_every_partition_vote(tmp_path, params_of):
+    names = ("resnet18", "resnet34", "resnet18-p2", "resnet34-p2")
+    project = make(tmp_path, names=names)
+    params = params_of(teachers={"architectures": ["resnet18", "resnet34"]}, subsets={"partitions": 2})
+    table, summary = project.run(params)
+    mean, counts = project.mean()
+    assert summary["votes"] == pytest.approx(counts.mean())
+    assert counts.max() == 4
+    require_votes(project, table, mean, counts)
+
+
+def test_without_a_teacher_that_never_saw_a_training_sample_validation_is_judged_alone(tmp_path, params_of, capsys):
+    """subsets.overlap 1, or a single teacher."""
+    project = make(tmp_path, seen=1.0)
+    table, summary = project.run(params_of(["roskd"]))
+    assert {*table["split"]} == {"val"}
+    assert len(table) == VAL
+    assert summary["without_unseen_teacher"] == {"train": TRAIN, "val": 0}
+    assert "80 samples have no teacher that never saw them (lower subsets.overlap)" in capsys.readouterr().out
+
+
+def test_names_that_mean_something_elsewhere_stay_as_they_are(tmp_path, params_of):
+    """Classes and samples; `None` and `NA` are what pandas takes for missing cells."""
+    classes, ids = ("None", "NA", HOSTILE[0]), [f"{HOSTILE[i % len(HOSTILE)]} {i}" for i in range(N)]
+    project = make(tmp_path, classes=classes)
+    layout = project.layout
+    for path in (layout.samples, layout.splits, layout.labels):
+        read_csv(path).assign(sample_id=ids).to_csv(path, index=False)
+    write_hashes(layout)
+    table, _ = project.run(params_of())
+    assert {*table["given"]} == {*table["suggested"]} == {*classes}
+    assert {*table["sample_id"]} <= {*ids}
+    by_id = dict(zip(ids, (classes[label] for label in project.given), strict=True))
+    assert table["given"].tolist() == [by_id[sample] for sample in table["sample_id"]]
+    assert "<script>window" not in layout.audit_page.read_text()
+    content = on_page(layout)
+    assert content["classes"] == list(classes)
+    assert {one["id"] for one in content["suspects"]} == {*table["sample_id"]}
+
+
+def test_the_page_shows_so_many_samples_and_neighbours_as_asked_for(tmp_path, params_of):
+    project = make(tmp_path)
+    params = params_of(audit={"shown": 7, "neighbours": 2})
+    table, _ = project.run(params)
+    content = on_page(project.layout)
+    assert (content["key"], content["task"], content["classes"]) == ("d" * 64, "multiclass", ["A", "B", "C"])
+    assert [one["id"] for one in content["suspects"]] == table["sample_id"].tolist()[:7]
+    assert {len(one["neighbours"]) for one in content["suspects"]} == {2}
+    assert f"<title>Label audit: {params.data.source}</title>" in project.layout.audit_page.read_text()
+    for n, one in zip(project.places(table), content["suspects"], strict=False):
+        expected = {name for name, saw in project.members.items() if n >= TRAIN or not saw[n]}
+        assert {vote["teacher"] for vote in one["votes"]} == expected
+        for vote in one["votes"]:
+            assert vote["probabilities"] == pytest.approx(project.probabilities(0, vote["teacher"])[n], abs=1e-4)
+
+
+def test_neighbours_are_near_by_what_the_served_student_sees(tmp_path, params_of, monkeypatch):
+    """The first four of the order are copied onto others, which are then nearest to them."""
+    project, params = make(tmp_path), params_of(audit={"shown": 4, "neighbours": 1})
+    rows = [int(sample[1:]) for sample in project.run(params)[0]["sample_id"][:4]]
+    copies = [int(row) for row in ROWS if int(row) not in rows][:4]
+    images = np.load(project.layout.images)
+    images[copies] = images[rows]
+    np.save(project.layout.images, images)
+    write_hashes(project.layout)
+    torch.manual_seed(0)
+    network, path = params.student_network, project.layout.student_weights(0, "subset", "baseline_5", "smoothed")
+    path.parent.mkdir(parents=True)
+    save_weights(build(network.architecture, num_classes=C, **network.layers).state_dict(), path)
+    monkeypatch.undo()
+    project.run(params)
+    near = {one["id"]: [other["id"] for other in one["neighbours"]] for one in on_page(project.layout)["suspects"]}
+    assert near == {f"s{row}": [f"s{copy}"] for row, copy in zip(rows, copies, strict=True)}
