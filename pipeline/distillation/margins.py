@@ -15,20 +15,24 @@ class Watched:
     before the step; multilabel: of each finding, the logit with the sign of the label. Wrong labels have low ones.
     """
 
-    def __init__(self, inner: Objective, task: Task, shape: tuple[int, int], device: torch.device) -> None:
+    def __init__(
+        self, inner: Objective, task: Task, shape: tuple[int, int], device: torch.device, processes: Processes
+    ) -> None:
         """`shape`: number of training samples and classes."""
         self._task: Task = task
-        self._inner = inner
+        self._inner, self._total = inner, processes.total
         of_labels = (shape[0],) if task == "multiclass" else shape
-        self._margins, self._disagreed = (torch.zeros(of_labels, device=device) for _ in range(2))
-        self._seen = torch.zeros(shape[0], device=device)
+        shapes = {"margins": of_labels, "disagreed": of_labels, "seen": shape[:1]}
+        self._sums, self._own = (
+            {name: torch.zeros(size, device=device) for name, size in shapes.items()} for _ in range(2)
+        )
 
     def loss(self, batch: Batch, features: Tensor, logits: Tensor) -> dict[str, Tensor]:
         """The inner objective's."""
         margins = label_margins(logits.detach(), batch.targets, self._task)
-        self._margins.index_add_(0, batch.index, margins)
-        self._disagreed.index_add_(0, batch.index, (margins < 0).float())
-        self._seen.index_add_(0, batch.index, torch.ones_like(batch.index, dtype=torch.float32))
+        self._own["margins"].index_add_(0, batch.index, margins)
+        self._own["disagreed"].index_add_(0, batch.index, (margins < 0).float())
+        self._own["seen"].index_add_(0, batch.index, torch.ones_like(batch.index, dtype=torch.float32))
         return self._inner.loss(batch, features, logits)
 
     def after_step(self, batch: Batch, model: nn.Module) -> None:
@@ -36,24 +40,25 @@ class Watched:
         self._inner.after_step(batch, model)
 
     def end_epoch(self) -> None:
-        """The inner objective's."""
+        """Take in what all processes have seen: the resume file is one process's, and all continue from it."""
+        for name, own in self._own.items():
+            self._sums[name] += self._total(own)
+            own.zero_()
         self._inner.end_epoch()
 
-    def found(self, processes: Processes) -> dict[str, Tensor]:
+    def found(self) -> dict[str, Tensor]:
         """Return `aum`, the mean margin, and `disagreed`, the share of the looks at a sample that saw another label."""
-        seen = processes.total(self._seen).clamp(min=1)
-        seen = seen if self._margins.ndim == 1 else seen[:, None]
-        sums = {"aum": self._margins, "disagreed": self._disagreed}
-        return {name: (processes.total(value) / seen).cpu() for name, value in sums.items()}
+        seen = self._sums["seen"].clamp(min=1)
+        sums = {"aum": self._sums["margins"], "disagreed": self._sums["disagreed"]}
+        return {name: (value / (seen if value.ndim == 1 else seen[:, None])).cpu() for name, value in sums.items()}
 
     def state_dict(self) -> dict[str, object]:
         """The sums, and the inner memory."""
-        sums = {"margins": self._margins, "disagreed": self._disagreed, "seen": self._seen}
-        return {"inner": self._inner.state_dict(), **sums}
+        return {"inner": self._inner.state_dict(), **self._sums}
 
     def load_state_dict(self, state: dict[str, object]) -> None:
         """Take up saved sums."""
-        for name, own in (("margins", self._margins), ("disagreed", self._disagreed), ("seen", self._seen)):
+        for name, own in self._sums.items():
             saved = state[name]
             assert isinstance(saved, Tensor)
             own.copy_(saved)

@@ -1,8 +1,8 @@
 """Which labels are likely to be wrong: the vote of teachers that never saw the sample. Pure functions on probabilities.
 
 Confident learning (Northcutt, Jiang & Chuang 2021) asks for predictions of models that were not trained on the sample,
-which otherwise cost a cross-validation. With overlapping subsets every sample has such teachers, as long as p is at
-most (K - 2) / (K - 1).
+which otherwise cost a cross-validation. With cyclic subsets every sample has such teachers, as long as p is at most
+(K - 2) / (K - 1).
 """
 
 from collections.abc import Iterable

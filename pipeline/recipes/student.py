@@ -86,7 +86,8 @@ def student(
         model = bench.network(network, inputs, "student")
         objective = _objective(bench, method, model, data, _teachers(bench, sources), members)
         if watched:
-            objective = Watched(objective, params.task, (len(data.rows), len(prepared.classes)), bench.device)
+            shape = (len(data.rows), len(prepared.classes))
+            objective = Watched(objective, params.task, shape, bench.device, bench.world)
         resume, warmup = folder / "resume.pt", params.smoothing.warmup
         pair = method.rival == "co_teaching"
         learner = Pair(model, bench.network(network, inputs, "peer")) if pair else model
@@ -101,7 +102,7 @@ def student(
         if pair:
             trained = {checkpoint: of_first(values) for checkpoint, values in trained.items()}
         answers = bench.predictions(model, inputs, trained)
-        margins = objective.found(bench.world) if isinstance(objective, Watched) else {}
+        margins = objective.found() if isinstance(objective, Watched) else {}
         if bench.world.leads:
             if margins:
                 with atomic(folder / MARGINS) as temporary:

@@ -33,9 +33,10 @@ def sentences(results: Results) -> list[str]:
     known = found.get("known")
     if known:
         at = ", ".join(f"{share:.0%} of the first {k}" for k, share in known["precision_at"].items())
+        among = f": {at} are among them" if at else ""
         told.append(
-            f"{known['random']:.1%} are known to be wrong, since noise was injected: {at} are among them. The average "
-            f"precision of the order is {known['average_precision']:.3f}; at random it is {known['random']:.3f}."
+            f"{known['random']:.1%} are known to be wrong, since noise was injected{among}. The average precision of "
+            f"the order is {known['average_precision']:.3f}; at random it is {known['random']:.3f}."
         )
     return told
 

@@ -11,7 +11,7 @@ from pipeline.common.labels import decode, indicator
 from pipeline.common.layout import Layout
 from pipeline.common.tables import read_csv
 from pipeline.data.prepared import Prepared, PreparedData
-from pipeline.distillation.methods import PLAIN, teachers_needed
+from pipeline.distillation.methods import PLAIN, runs_of, teachers_needed
 from pipeline.evaluation.audit import (
     Quality,
     Votes,
@@ -118,7 +118,7 @@ def _table(
 
 def _margins(params: Params, layout: Layout, prepared: Prepared, rows: np.ndarray) -> dict[str, np.ndarray]:
     """The plain student's mean margin and disagreement, NaN on validation; nothing where it was not trained."""
-    if PLAIN not in params.methods:
+    if PLAIN not in runs_of(params.methods):
         return {}
     shape = (len(rows), *((len(prepared.classes),) if params.task == "multilabel" else ()))
     found = {name: np.full(shape, np.nan) for name in ("aum", "disagreed")}
@@ -150,8 +150,9 @@ def _summary(
         voted = int((votes.count > 0).sum())
         summary["estimated_counts"] = np.round(joints[0].T * voted).astype(int).tolist()
     flipped = read_csv(layout.labels, ["flipped"])["flipped"].to_numpy()[rows] == "1"
-    if flipped.any():
-        summary["known"] = _known(prepared, rows, table, flipped)
+    known = _known(prepared, rows, table, flipped)
+    if known["wrong"]:
+        summary["known"] = known
     return summary
 
 
@@ -184,8 +185,8 @@ def _known(prepared: Prepared, rows: np.ndarray, table: pd.DataFrame, flipped: n
         "random": float(wrong.mean()),
         "precision_at": {str(k): precision_at(doubt, wrong, k) for k in PRECISION_AT if k <= len(wrong)},
     }
-    if "aum" in table:
-        known = table["aum"].notna().to_numpy()
+    known = table["aum"].notna().to_numpy() if "aum" in table else np.zeros(len(table), dtype=bool)
+    if wrong[known].any():
         trained = {
             "score": doubt,
             "self_confidence": -table["self_confidence"].to_numpy(),

@@ -46,14 +46,15 @@ def batches(task: Task, samples: int = 6) -> Iterator[tuple[Batch, Tensor]]:
 
 @pytest.mark.parametrize("task", ["multiclass", "multilabel"])
 def test_means_over_a_training_are_those_of_the_recorded_logits(task: Task):
-    watched = Watched(Supervised(task, Balance()), task, (6, 3), CPU)
+    watched = Watched(Supervised(task, Balance()), task, (6, 3), CPU, ALONE)
     record: dict[int, list[np.ndarray]] = {sample: [] for sample in range(6)}
     for batch, logits in batches(task):
         watched.loss(batch, logits, logits)
         for place, target, row in zip(batch.index.tolist(), batch.targets.numpy(), logits.numpy(), strict=True):
             other = [row[target] - value for label, value in enumerate(row) if task == "multiclass" and label != target]
             record[place].append(np.min(other) if task == "multiclass" else np.where(target > 0, row, -row))
-    found = watched.found(ALONE)
+    watched.end_epoch()
+    found = watched.found()
     assert {name: tuple(values.shape) for name, values in found.items()} == dict.fromkeys(
         ("aum", "disagreed"), (6,) if task == "multiclass" else (6, 3)
     )
@@ -80,14 +81,14 @@ def test_the_loss_is_the_inner_objectives_and_so_are_the_hooks():
             called.append(())
 
     plain = Supervised("multiclass", Balance())
-    watched = Watched(Inner("multiclass", Balance()), "multiclass", (6, 3), CPU)
+    watched = Watched(Inner("multiclass", Balance()), "multiclass", (6, 3), CPU, ALONE)
     for batch, logits in batches("multiclass"):
         logits.requires_grad_()
         found, expected = (one.loss(batch, logits, logits) for one in (watched, plain))
         assert found.keys() == expected.keys()
         assert torch.equal(found["total"], expected["total"])
         assert found["total"].requires_grad
-    assert not any(values.requires_grad for values in watched.found(ALONE).values())
+    assert not any(values.requires_grad for values in watched.found().values())
     model = torch.nn.Linear(1, 1)
     watched.after_step(batch, model)
     watched.end_epoch()
@@ -96,9 +97,9 @@ def test_the_loss_is_the_inner_objectives_and_so_are_the_hooks():
 
 def trained(folder: Path, kind: str, resume: str, **changes: object) -> tuple[Fitted, dict[str, Tensor]]:
     """Train the tiny network under watch."""
-    watched = Watched(objective(folder, kind), "multiclass", (N, C), CPU)
+    watched = Watched(objective(folder, kind), "multiclass", (N, C), CPU, ALONE)
     fitted = fit(learner(kind), training_set(), watched, schedule(**changes), CPU, ResumeFile(folder / resume))
-    return fitted, watched.found(ALONE)
+    return fitted, watched.found()
 
 
 @pytest.mark.parametrize("kind", ["supervised", "reinforced"])
@@ -134,28 +135,51 @@ def test_a_killed_training_ends_with_the_margins_of_an_unbroken_one(tmp_path, ki
 def test_wrong_labels_have_low_margins_and_are_disagreed_with(tmp_path):
     data, wrong = training_set(), torch.arange(N) % 9 == 0
     data = replace(data, targets=torch.where(wrong, (data.targets + 1) % C, data.targets))
-    watched = Watched(objective(tmp_path, "supervised"), "multiclass", (N, C), CPU)
+    watched = Watched(objective(tmp_path, "supervised"), "multiclass", (N, C), CPU, ALONE)
     fit(learner("supervised"), data, watched, schedule(epochs=10), CPU, ResumeFile(tmp_path / "r.pt"))
-    found = watched.found(ALONE)
+    found = watched.found()
     assert float(found["aum"][wrong].max()) < float(found["aum"][~wrong].median())
     assert float(found["disagreed"][wrong].min()) > float(found["disagreed"][~wrong].median())
 
 
+class Both:
+    """Two processes in one: a sum is formed when the second passes its own, which the first has to wait for."""
+
+    def __init__(self) -> None:
+        self._passed: list[Tensor] = []
+
+    def listen(self, values: Tensor) -> Tensor:
+        self._passed.append(values.clone())
+        return values
+
+    def add(self, values: Tensor) -> Tensor:
+        return values + self._passed.pop(0)
+
+
 @pytest.mark.parametrize("task", ["multiclass", "multilabel"])
-def test_processes_that_share_each_batch_find_the_margins_of_one(task: Task):
-    """`total` adds what the other process passes; test_world.py shows it with processes."""
-    alone, first, second = (Watched(Supervised(task, Balance()), task, (6, 3), CPU) for _ in range(3))
-    for batch, logits in batches(task):
+@pytest.mark.parametrize("killed", [False, True])
+def test_processes_that_share_each_batch_find_the_margins_of_one(task: Task, killed: bool):
+    """Also where both continue from the state of the first; test_world.py shows it with processes."""
+    both = Both()
+    listening, adding = (SimpleNamespace(total=total) for total in (both.listen, both.add))
+
+    def make(processes: Any) -> Watched:
+        return Watched(Supervised(task, Balance()), task, (6, 3), CPU, processes)
+
+    alone, first, second = make(ALONE), make(adding), make(listening)
+    for number, (batch, logits) in enumerate(batches(task)):
+        if killed and number == 4:
+            state = first.state_dict()
+            first, second = make(adding), make(listening)
+            first.load_state_dict(state)
+            second.load_state_dict(state)
         alone.loss(batch, logits, logits)
         for one, rows in ((first, slice(None, None, 2)), (second, slice(1, None, 2))):
             part = Batch(
                 batch.inputs[rows], batch.targets[rows], batch.index[rows], batch.epoch, batch.step, batch.view
             )
             one.loss(part, logits[rows], logits[rows])
-    passed: list[Tensor] = []
-    listening: Any = SimpleNamespace(total=lambda values: passed.append(values.clone()) or values)
-    second.found(listening)
-    adding: Any = SimpleNamespace(total=lambda values: values + passed.pop(0))
-    found, expected = first.found(adding), alone.found(ALONE)
-    for name, values in expected.items():
-        assert found[name].numpy() == pytest.approx(values.numpy()), name
+        for one in (alone, second, first):
+            one.end_epoch()
+    for name, values in alone.found().items():
+        assert first.found()[name].numpy() == pytest.approx(values.numpy()), name

@@ -22,7 +22,7 @@ from pipeline.distillation.methods import (
 ALL = [
     "baseline_1", "baseline_2", "baseline_3", "stochastic_full", "baseline_3_same", "baseline_4", "baseline_5",
     "roskd_unseen", "roskd", "roskd_cross", "baseline_1_published", "early_stopped", "label_smoothing", "gce", "sce",
-    "elr", "co_teaching",
+    "elr", "co_teaching", "linear_probe", "knn",
 ]  # fmt: skip
 FIVE = ("resnet18", "resnet34", "resnet50", "mobilenet_v2", "densenet121")
 THREE = ("resnet34", "resnet18", "mobilenet_v2")
@@ -48,8 +48,11 @@ def test_the_table_says_how_each_method_differs():
         "early_stopped": (None, "uniform", False, False, "baseline_1", "selected"),
         **{
             name: (None, "uniform", False, False, name, "last")
-            for name in ("label_smoothing", "gce", "sce", "elr", "co_teaching")
+            for name in ("label_smoothing", "gce", "sce", "elr", "co_teaching", "linear_probe", "knn")
         },
+    }
+    assert {name: one.probe for name, one in METHODS.items() if one.probe} == {
+        name: name for name in ("linear_probe", "knn")
     }
     assert {name: one.rival for name, one in METHODS.items() if one.rival} == {
         name: name for name in ("label_smoothing", "gce", "sce", "elr", "co_teaching")
@@ -149,6 +152,8 @@ def test_each_ingredient_is_a_difference_of_two_methods():
         (["baseline_1"], "baseline_1"),
         (["baseline_1", "baseline_1_published"], "baseline_1"),
         (["baseline_1_published"], "baseline_1_published"),
+        (["baseline_1", "linear_probe", "knn"], "baseline_1"),
+        (["baseline_1_published", "knn"], "baseline_1_published"),
     ],
 )
 def test_roskds_student_is_served_or_else_the_last_ones(names, expected):

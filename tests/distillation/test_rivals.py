@@ -133,7 +133,7 @@ def test_one_finding_is_a_choice_of_two_classes(make_params):
 
 
 def test_rivals_come_last_and_need_no_teachers():
-    assert RIVALS == ("early_stopped", "label_smoothing", "gce", "sce", "elr", "co_teaching")
+    assert RIVALS == ("early_stopped", "label_smoothing", "gce", "sce", "elr", "co_teaching", "linear_probe", "knn")
     assert tuple(METHODS)[-len(RIVALS) :] == RIVALS
     for name in RIVALS:
         assert METHODS[name].pool is None

@@ -53,6 +53,14 @@ def test_what_is_not_known_is_not_said(results):
     assert doubts.rivals(with_audit(results, known=known)) == []
 
 
+def test_fewer_labels_than_the_first_fifty_have_no_precision_among_them(results):
+    known = results.audit["known"] | {"precision_at": {}}
+    assert doubts.sentences(with_audit(results, known=known))[-1] == (
+        "20.0% are known to be wrong, since noise was injected. The average precision of the order is 0.750; at random "
+        "it is 0.200."
+    )
+
+
 def test_the_rivals_are_the_orders_that_the_training_split_has(results):
     assert [value for _, value in doubts.rivals(results)] == ["0.800", "0.700", "0.600", "0.500"]
     assert [head.split(" ")[0] for head, _ in doubts.rivals(results)] == ["Both", "Votes", "Baseline", "Share"]

@@ -317,3 +317,23 @@ def test_neighbours_are_near_by_what_the_served_student_sees(tmp_path, params_of
     project.run(params)
     near = {one["id"]: [other["id"] for other in one["neighbours"]] for one in on_page(project.layout)["suspects"]}
     assert near == {f"s{row}": [f"s{copy}"] for row, copy in zip(rows, copies, strict=True)}
+
+
+def test_where_no_training_label_was_judged_only_the_votes_are_measured(tmp_path, params_of):
+    """Every teacher saw every training sample; the plain student's margins speak of these alone."""
+    project = make(tmp_path, seen=1.0)
+    table, summary = project.run(params_of())
+    assert {*table["split"]} == {"val"}
+    assert summary["known"]["average_precision"] > summary["known"]["random"]
+    assert "on_train" not in summary["known"]
+
+
+@pytest.mark.parametrize("wrong", ["val", "test"])
+def test_orders_are_measured_only_where_a_judged_label_is_known_to_be_wrong(tmp_path, params_of, wrong):
+    """`test`: not one of the audited labels."""
+    project = make(tmp_path)
+    labels = read_csv(project.layout.labels)
+    labels.assign(flipped=np.where(wrong == SPLIT, labels["flipped"], "0")).to_csv(project.layout.labels, index=False)
+    _, summary = project.run(params_of())
+    assert ("known" in summary) == (wrong == "val")
+    assert "on_train" not in summary.get("known", {})

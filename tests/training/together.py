@@ -50,13 +50,13 @@ def train(
     if isinstance(task, CoTeaching):
         task._gather = world.gather
     if kind == "supervised":
-        task = Watched(task, "multiclass", (N, C), CPU)
+        task = Watched(task, "multiclass", (N, C), CPU, world)
     plain = schedule(epochs=epochs)
     settled = replace(plain, params=plain.params.model_copy(update={"batch_size": batch_size}))
     fitted = fit(
         learner(kind, frozen_norms), training_set(), task, settled, CPU, ResumeFile(folder / "training.pt"), world
     )
-    return fitted, task.found(world) if isinstance(task, Watched) else {}
+    return fitted, task.found() if isinstance(task, Watched) else {}
 
 
 if __name__ == "__main__":
