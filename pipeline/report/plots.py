@@ -130,7 +130,7 @@ def confusion(results: Results, methods: Sequence[str]) -> Figure | None:
     if not matrices:
         return None
     names = [*results.classes, NONE] if results.params.task == "multilabel" else list(results.classes)
-    figure = style.new_figure(style.WIDTH / 2 + 0.35)
+    figure = style.new_figure(style.WIDTH / 2 + 1.0)  # rotated names below, titles above
     panels = np.atleast_1d(figure.subplots(1, len(matrices), sharey=True))
     for panel, (method, (counts, totals)) in zip(panels, matrices.items(), strict=True):
         heatmap.draw(panel, counts, totals, [heatmap.short(name) for name in names], names)
