@@ -15,7 +15,7 @@ from PIL import Image
 from models.names import Task
 from pipeline.common.files import write_text
 from pipeline.common.labels import encode, indicator
-from pipeline.report.page import environment
+from pipeline.report.templates import environment
 
 LARGE, SMALL = 128, 96
 """The longer side of a suspect's and of a neighbour's thumbnail, in pixels; smaller ones are kept as they are."""

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
@@ -15,6 +14,7 @@ from pipeline.distillation.methods import PLAIN, SUBJECT
 from pipeline.params.tree import Params
 from pipeline.report import data_card, data_plots, doubts, findings, heatmap, plots, style, tables, training
 from pipeline.report.results import Results, load
+from pipeline.report.templates import environment
 from pipeline.report.terminal import terminal_table
 
 FIGURES: dict[str, Callable[[Results], Figure | None]] = {
@@ -70,17 +70,6 @@ def embed(figures: Mapping[str, Figure], folder: Path) -> dict[str, Embedded]:
         source = "data:image/png;base64," + base64.b64encode(content).decode("ascii")
         embedded[name] = Embedded(source, round(100 * figure.get_figwidth()))
     return embedded
-
-
-def environment() -> jinja2.Environment:
-    """Return the environment of the templates; everything that comes from the data is escaped."""
-    return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
 
 
 def render(results: Results, embedded: dict[str, Embedded], template: str) -> str:

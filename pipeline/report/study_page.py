@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from pipeline.common.files import write_text
 from pipeline.report import style
-from pipeline.report.page import embed, environment
+from pipeline.report.page import embed
+from pipeline.report.templates import environment
 
 PAGE = "index.html"
 
