@@ -72,8 +72,8 @@ def test_backbone_and_head_are_one_onnx_file_that_answers_as_the_head_does(heads
     stored = np.load(artifacts / "predictions/0/roskd-smoothed.npz")["test_logits"]
     split = pd.read_csv(artifacts / "splits/splits.csv")["split"]
     _, logits = session.run(None, {"pixels": np.load(artifacts / "data/images.npy")[split == "test"]})
-    assert np.abs(np.asarray(logits) - stored).max() <= 1e-2  # the head saw features rounded to float16
-    assert np.ptp(stored, axis=0).min() > 0.1
+    # the head saw features rounded to float16; the images' logits differ by far more than that
+    assert np.abs(np.asarray(logits) - stored).max() <= np.ptp(stored, axis=0).min() / 50
 
 
 def test_probes_stand_in_the_table(heads):
