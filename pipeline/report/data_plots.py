@@ -1,6 +1,6 @@
 """Plots of what went in: group sizes, the noise, how the teachers' subsets overlap, and a sheet of images."""
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,14 +55,18 @@ def transition(results: Results) -> Figure | None:
     """Heat map of the labels that noise gave to each published class; None without noise or for several findings."""
     if results.noise["kind"] == "none" or "transition" not in results.noise:
         return None
-    counts, classes = np.array(results.noise["transition"]), results.noise["classes"]
+    return label_counts(np.array(results.noise["transition"]), results.noise["classes"], "published label (n images)")
+
+
+def label_counts(counts: np.ndarray, classes: Sequence[str], rows_title: str) -> Figure:
+    """Heat map of counts (C, C): as what, by column, the images of each row's class are given."""
     figure = style.new_figure(min(0.55 * len(classes) + 1.4, 9.4), min(0.62 * len(classes) + 2.0, style.WIDTH))
     panel = figure.subplots()
     totals = counts.sum(axis=1)
     rows = [f"{heatmap.short(name)} (n = {total:,})" for name, total in zip(classes, totals, strict=True)]
     heatmap.draw(panel, counts, totals, rows, classes, "auto")
     panel.set_xlabel("given label")
-    panel.set_ylabel("published label (n images)")
+    panel.set_ylabel(rows_title)
     return figure
 
 

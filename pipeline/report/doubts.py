@@ -7,6 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from pipeline.report import heatmap, style
+from pipeline.report.data_plots import label_counts
 from pipeline.report.results import Results
 
 SHOWN, IN_ROW = 20, 10
@@ -97,12 +98,4 @@ def matrix(results: Results) -> Figure | None:
     found = results.audit.get("estimated_counts")
     if found is None:
         return None
-    counts, classes = np.array(found), results.classes
-    figure = style.new_figure(min(0.55 * len(classes) + 1.4, 9.4), min(0.62 * len(classes) + 2.0, style.WIDTH))
-    panel = figure.subplots()
-    totals = counts.sum(axis=1)
-    rows = [f"{heatmap.short(name)} (n = {total:,})" for name, total in zip(classes, totals, strict=True)]
-    heatmap.draw(panel, counts, totals, rows, classes, "auto")
-    panel.set_xlabel("given label")
-    panel.set_ylabel("estimated true label (n images)")
-    return figure
+    return label_counts(np.array(found), results.classes, "estimated true label (n images)")
