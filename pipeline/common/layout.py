@@ -43,6 +43,8 @@ class Layout:
         self.audit: Final = root / "audit"
         self.suspects: Final = root / "audit/suspects.csv"
         self.audit_summary: Final = root / "audit/summary.json"
+        self.near_duplicates: Final = root / "audit/near_duplicates.csv"
+        self.orders: Final = root / "audit/orders.csv"
         self.audit_page: Final = root / "audit/index.html"
         self.onnx: Final = root / "onnx/student.onnx"
         self.onnx_meta: Final = root / "onnx/student.json"

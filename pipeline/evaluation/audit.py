@@ -113,18 +113,3 @@ def confident_joint(mean: np.ndarray, given: np.ndarray) -> np.ndarray:
 def noise_rate(joint: np.ndarray) -> float:
     """Return the estimated share of wrong labels."""
     return float(1 - np.trace(joint))
-
-
-def average_precision(doubt: np.ndarray, wrong: np.ndarray) -> float:
-    """Return the area under precision over recall of `wrong`, bool (N,), in the order of `doubt`, the largest first.
-
-    The mean of the precision at each wrong label; NaN where none is wrong. Equal doubts count as one step.
-    """
-    from sklearn.metrics import average_precision_score
-
-    return float(average_precision_score(wrong, doubt)) if wrong.any() else float("nan")
-
-
-def precision_at(doubt: np.ndarray, wrong: np.ndarray, k: int) -> float:
-    """Return the share of wrong labels among the k most doubtful."""
-    return float(wrong[np.argsort(-doubt, kind="stable")[:k]].mean())

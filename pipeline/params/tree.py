@@ -111,6 +111,9 @@ class AuditParams(Section):
 
     shown: Annotated[int, Field(ge=1, le=5000, description="most doubtful images on the page, 1 to 5000")]
     neighbours: Annotated[int, Field(ge=0, le=8, description="similar images beside each, 0 to 8")]
+    near_duplicate: Annotated[
+        float, Field(gt=0, le=1, description="correlation of images that look the same, in (0, 1]")
+    ]
 
 
 PLACES = {"data.path", "data.corrections", "data.medmnist.download"}

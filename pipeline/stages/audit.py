@@ -1,6 +1,10 @@
-"""Stage `audit`: the labels that teachers who never saw the sample doubt most, as a table and a page to correct in."""
+"""Stage `audit`: the labels that teachers who never saw the sample doubt most, as a table and a page to correct in.
 
-from collections.abc import Iterator
+Beside them the images that look like ones of other groups.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,50 +14,62 @@ from pipeline.common.files import atomic, write_json
 from pipeline.common.labels import decode, indicator
 from pipeline.common.layout import Layout
 from pipeline.common.tables import read_csv
+from pipeline.data.near_duplicates import Matches, near_duplicates
 from pipeline.data.prepared import Prepared, PreparedData
-from pipeline.distillation.methods import PLAIN, runs_of, teachers_needed
 from pipeline.evaluation.audit import (
     Quality,
     Votes,
-    average_precision,
     combined_score,
     confident_joint,
     doubt_order,
     label_quality,
     noise_rate,
-    precision_at,
     unseen_votes,
 )
-from pipeline.evaluation.metrics import probabilities
-from pipeline.evaluation.predictions import read_logits
+from pipeline.evaluation.orders import average_precision, curve, figures
 from pipeline.params.tree import Params
 from pipeline.recipes.embedding import embedding
+from pipeline.recipes.witnesses import AUDITED, audited_rows, plain_signals, voters
 from pipeline.recipes.workshop import open_workshop
 from pipeline.report.audit_page import write_page
-from pipeline.report.suspects import Voter, suspects
+from pipeline.report.suspects import suspects
 
-AUDITED = ("train", "val")
 PRECISION_AT = (50, 100, 200)
+SIGNS = {"score": -1, "self_confidence": -1, "aum": -1, "disagreed": 1, "loss": 1}
+"""The columns that order labels, and 1 where a large value is doubtful."""
+ORDER_COLUMNS = ("order", "checked", "precision", "recall")
+"""The columns of audit/orders.csv."""
+PAIR_COLUMNS = (
+    "sample_id", "duplicate_of", "similarity", "group_id", "group_of", "split", "split_of", "given", "given_of",
+)  # fmt: skip
+"""The columns of audit/near_duplicates.csv."""
 
 
 def run(params: Params, layout: Layout) -> None:
-    """Write audit/suspects.csv and audit/summary.json; says so where no sample has a teacher that never saw it."""
+    """Write audit/: suspects.csv, near_duplicates.csv, orders.csv, summary.json and the page.
+
+    Says so where no sample has a teacher that never saw it; there is no page then.
+    """
     data = PreparedData(layout, params.task)
     prepared = data.prepared(params)
-    rows = np.concatenate([prepared.rows(split) for split in AUDITED])
-    voters = list(_voters(params, layout, data, prepared))
-    votes = unseen_votes(((one.probabilities, one.unseen) for one in voters), (len(rows), len(prepared.classes)))
-    quality = label_quality(params.task, votes, prepared.given[rows])
-    table = _table(params, layout, prepared, rows, votes, quality)
-    with atomic(layout.suspects) as temporary:
-        table.to_csv(temporary, index=False)
-    summary = _summary(params, layout, prepared, rows, votes, table)
+    rows = audited_rows(prepared)
+    voting = list(voters(params, layout, data))
+    votes = unseen_votes(((one.probabilities, one.unseen) for one in voting), (len(rows), len(prepared.classes)))
+    alike = near_duplicates(prepared.images, prepared.groups, prepared.split, params.audit.near_duplicate)
+    quality, signals = label_quality(params.task, votes, prepared.given[rows]), plain_signals(params, layout, prepared)
+    table = _table(prepared, rows, votes, quality, signals, alike)
+    wrong = _wrong(layout, prepared, rows, table)
+    pairs = _pairs(prepared, alike)
+    summary = _summary(params, prepared, rows, votes, table, wrong) | {"near_duplicates": _leaks(pairs)}
+    _write_csv(layout.suspects, table)
+    _write_csv(layout.near_duplicates, pairs)
+    _write_csv(layout.orders, pd.DataFrame(_curves(table, wrong), columns=list(ORDER_COLUMNS)))
     write_json(layout.audit_summary, summary)
     layout.audit_page.unlink(missing_ok=True)  # of an earlier audit
     if len(table):
         space = embedding(open_workshop(params, layout), params, layout)
         shown = suspects(
-            table, voters, prepared, rows, space, shown=params.audit.shown, neighbours=params.audit.neighbours
+            table, voting, prepared, rows, space, shown=params.audit.shown, neighbours=params.audit.neighbours
         )
         title = f"Label audit: {params.data.source}"
         write_page(
@@ -62,38 +78,30 @@ def run(params: Params, layout: Layout) -> None:
     print(_told(summary), flush=True)
 
 
-def _voters(params: Params, layout: Layout, data: PreparedData, prepared: Prepared) -> Iterator[Voter]:
-    """The teachers on subsets, of all seeds; none of them trained on the validation split."""
-    names = teachers_needed(params.methods, "subset", params.teacher_names("subset"))
-    members = data.members(params) if names else {}
-    for seed in params.seeds:
-        for name in names:
-            stored = np.load(layout.answers(seed, "subset", name), mmap_mode="r")
-            of_train = np.mean([probabilities(params.task, view.astype(np.float64)) for view in stored], axis=0)
-            logits = read_logits(layout.teacher_predictions(seed, "subset", name))[params.teachers.checkpoint]["val"]
-            of_val = probabilities(params.task, logits)
-            unseen = np.concatenate([~members[name], np.ones(len(of_val), dtype=bool)])
-            yield Voter(name, np.concatenate([of_train, of_val]), unseen)
-
-
 def _table(
-    params: Params, layout: Layout, prepared: Prepared, rows: np.ndarray, votes: Votes, quality: Quality
+    prepared: Prepared,
+    rows: np.ndarray,
+    votes: Votes,
+    quality: Quality,
+    signals: Mapping[str, np.ndarray],
+    alike: Matches,
 ) -> pd.DataFrame:
     """One row per sample that somebody voted on, or per sample and finding, the most doubtful first."""
-    labels, aum = prepared.given[rows], _margins(params, layout, prepared, rows)
+    labels, other = prepared.given[rows], alike.place[rows]
     columns: dict[str, Any] = {
         "sample_id": prepared.sample_ids[rows],
         "group_id": prepared.groups[rows],
         "split": prepared.split[rows],
+        "duplicate_of": np.where(other >= 0, prepared.sample_ids[other], ""),
         "votes": votes.count,
     }
-    if params.task == "multiclass":
+    if prepared.task == "multiclass":
         columns |= {
             "given": decode(labels, prepared.classes),
             "suggested": decode(quality.suggested, prepared.classes),
             "self_confidence": quality.confidence,
             "margin": quality.margin,
-            **aum,
+            **signals,
         }
         table = pd.DataFrame(columns)
     else:
@@ -105,35 +113,57 @@ def _table(
                 "suggested": np.where(quality.suggested[:, place], name, ""),
                 "self_confidence": quality.confidence[:, place],
                 "margin": quality.margin[:, place],
-                **{key: values[:, place] for key, values in aum.items()},
+                **{key: values[:, place] for key, values in signals.items()},
             }
             findings.append(pd.DataFrame(columns | own))
         table = pd.concat(findings, ignore_index=True)
     judged = table.loc[table["votes"] > 0]
-    signals = [judged[name].to_numpy(dtype=float) for name in ("self_confidence", *(("aum",) if aum else ()))]
-    judged = judged.assign(score=combined_score(*signals))
+    ranked = [judged[name].to_numpy(dtype=float) for name in ("self_confidence", *(("aum",) if signals else ()))]
+    judged = judged.assign(score=combined_score(*ranked))
     found = judged.iloc[doubt_order(judged["score"].to_numpy())].reset_index(drop=True)
     return found.assign(rank=np.arange(1, len(found) + 1)).round(6)
 
 
-def _margins(params: Params, layout: Layout, prepared: Prepared, rows: np.ndarray) -> dict[str, np.ndarray]:
-    """The plain student's mean margin and disagreement, NaN on validation; nothing where it was not trained."""
-    if PLAIN not in runs_of(params.methods):
-        return {}
-    shape = (len(rows), *((len(prepared.classes),) if params.task == "multilabel" else ()))
-    found = {name: np.full(shape, np.nan) for name in ("aum", "disagreed")}
-    N = len(prepared.rows("train"))
-    for name, values in found.items():
-        stored = []
-        for seed in params.seeds:
-            with np.load(layout.student_margins(seed, None, PLAIN)) as arrays:
-                stored.append(arrays[name])
-        values[:N] = np.mean(stored, axis=0)
-    return found
+def _pairs(prepared: Prepared, alike: Matches) -> pd.DataFrame:
+    """One row for each image that looks like one of another group: leaks between splits first, then by similarity."""
+    rows = np.flatnonzero(alike.place >= 0)
+    others = alike.place[rows]
+    labels = np.array(decode(prepared.given, prepared.classes), dtype=object)
+    values = [
+        prepared.sample_ids[rows], prepared.sample_ids[others], alike.similarity[rows].round(4),
+        prepared.groups[rows], prepared.groups[others], prepared.split[rows], prepared.split[others],
+        labels[rows], labels[others],
+    ]  # fmt: skip
+    table = pd.DataFrame(dict(zip(PAIR_COLUMNS, values, strict=True)))
+    within = (table["split"] == table["split_of"]).to_numpy()
+    return table.iloc[np.lexsort((-alike.similarity[rows], within))].reset_index(drop=True)
+
+
+def _leaks(pairs: pd.DataFrame) -> dict[str, int]:
+    """How many images look like one of another group, of another split, and with another label."""
+    return {
+        "images": len(pairs),
+        "across_splits": int((pairs["split"] != pairs["split_of"]).sum()),
+        "conflicting": int((pairs["given"] != pairs["given_of"]).sum()),
+    }
+
+
+def _wrong(layout: Layout, prepared: Prepared, rows: np.ndarray, table: pd.DataFrame) -> np.ndarray:
+    """Which rows of the table are labels that noise changed, bool; a corrected one counts as right."""
+    flipped = read_csv(layout.labels, ["flipped"])["flipped"].to_numpy()[rows] == "1"
+    place = {sample: number for number, sample in enumerate(prepared.sample_ids[rows])}
+    numbers = np.array([place[sample] for sample in table["sample_id"]], dtype=int)
+    if "finding" not in table:
+        return flipped[numbers]
+    given, published = (
+        indicator(labels[rows], len(prepared.classes)) for labels in (prepared.given, prepared.published)
+    )
+    column = np.array([prepared.classes.index(name) for name in table["finding"]], dtype=int)
+    return flipped[numbers] & (given[numbers, column] != published[numbers, column])
 
 
 def _summary(
-    params: Params, layout: Layout, prepared: Prepared, rows: np.ndarray, votes: Votes, table: pd.DataFrame
+    params: Params, prepared: Prepared, rows: np.ndarray, votes: Votes, table: pd.DataFrame, wrong: np.ndarray
 ) -> dict[str, Any]:
     """How many were judged, the estimated noise, and where the truth is known how good the order is."""
     without = {split: int((votes.count[prepared.split[rows] == split] == 0).sum()) for split in AUDITED}
@@ -149,10 +179,8 @@ def _summary(
     if params.task == "multiclass":
         voted = int((votes.count > 0).sum())
         summary["estimated_counts"] = np.round(joints[0].T * voted).astype(int).tolist()
-    flipped = read_csv(layout.labels, ["flipped"])["flipped"].to_numpy()[rows] == "1"
-    known = _known(prepared, rows, table, flipped)
-    if known["wrong"]:
-        summary["known"] = known
+    if wrong.any():
+        summary["known"] = _known(table, wrong)
     return summary
 
 
@@ -167,34 +195,52 @@ def _joints(params: Params, prepared: Prepared, rows: np.ndarray, votes: Votes) 
         yield confident_joint(np.stack([1 - present, present], axis=1), (given[:, place] > 0).astype(np.int64))
 
 
-def _known(prepared: Prepared, rows: np.ndarray, table: pd.DataFrame, flipped: np.ndarray) -> dict[str, Any]:
-    """Figures where injected noise is the truth: by our order, by the plain student's margins, and at random."""
-    given, published = (
-        indicator(labels[rows], len(prepared.classes)) for labels in (prepared.given, prepared.published)
-    )
-    place = {sample: number for number, sample in enumerate(prepared.sample_ids[rows])}
-    numbers = np.array([place[sample] for sample in table["sample_id"]])
-    wrong = flipped[numbers]
-    if "finding" in table:
-        column = np.array([prepared.classes.index(name) for name in table["finding"]])
-        wrong = wrong & (given[numbers, column] != published[numbers, column])
-    doubt = -table["score"].to_numpy()
-    found: dict[str, Any] = {
-        "wrong": int(wrong.sum()),
-        "average_precision": average_precision(doubt, wrong),
-        "random": float(wrong.mean()),
-        "precision_at": {str(k): precision_at(doubt, wrong, k) for k in PRECISION_AT if k <= len(wrong)},
-    }
-    known = table["aum"].notna().to_numpy() if "aum" in table else np.zeros(len(table), dtype=bool)
-    if wrong[known].any():
-        trained = {
-            "score": doubt,
-            "self_confidence": -table["self_confidence"].to_numpy(),
-            "aum": -table["aum"].to_numpy(),
-            "disagreed": table["disagreed"].to_numpy(),
+def _known(table: pd.DataFrame, wrong: np.ndarray) -> dict[str, Any]:
+    """Figures where injected noise is the truth: of our order, of others on the training split, and for each class."""
+    doubt = _doubt(table, "score")
+    found = figures(doubt, wrong, PRECISION_AT)
+    of = table["finding" if "finding" in table else "given"].to_numpy()
+    found["per_class"] = {
+        str(name): {
+            "wrong": int(wrong[of == name].sum()),
+            "average_precision": average_precision(doubt[of == name], wrong[of == name]),
+            "random": float(wrong[of == name].mean()),
         }
-        found["on_train"] = {name: average_precision(values[known], wrong[known]) for name, values in trained.items()}
+        for name in dict.fromkeys(sorted(of))
+        if wrong[of == name].any()
+    }
+    known = _comparable(table)
+    if len(_signals(table)) > 2 and wrong[known].any():
+        found["on_train"] = {
+            name: average_precision(_doubt(table, name)[known], wrong[known]) for name in _signals(table)
+        }
     return found
+
+
+def _curves(table: pd.DataFrame, wrong: np.ndarray) -> Iterator[tuple[str, int, float, float]]:
+    """Rows of orders.csv, for labels that every signal speaks of; none where no wrong label is known."""
+    known = _comparable(table)
+    for name in _signals(table):
+        for point in curve(_doubt(table, name)[known], wrong[known]):
+            yield name, *point
+
+
+def _signals(table: pd.DataFrame) -> list[str]:
+    return [name for name in SIGNS if name in table]
+
+
+def _doubt(table: pd.DataFrame, name: str) -> np.ndarray:
+    return SIGNS[name] * table[name].to_numpy(dtype=float)
+
+
+def _comparable(table: pd.DataFrame) -> np.ndarray:
+    """Which rows every signal speaks of: the training split, where the plain student has margins; else all."""
+    return table[_signals(table)].notna().all(axis=1).to_numpy()
+
+
+def _write_csv(path: Path, table: pd.DataFrame) -> None:
+    with atomic(path) as temporary:
+        table.to_csv(temporary, index=False)
 
 
 def _told(summary: dict[str, Any]) -> str:

@@ -10,13 +10,11 @@ from hypothesis import strategies as st
 from pipeline.data.subsets import membership
 from pipeline.evaluation.audit import (
     Votes,
-    average_precision,
     combined_score,
     confident_joint,
     doubt_order,
     label_quality,
     noise_rate,
-    precision_at,
     unseen_votes,
 )
 from pipeline.params.tree import SubsetParams
@@ -203,28 +201,3 @@ def test_injected_noise_is_found_again_in_well_calibrated_probabilities(seed):
     assert joint == pytest.approx(actual, abs=0.015)
     assert noise_rate(joint) == pytest.approx((labels != true).mean(), abs=0.015)
     assert np.abs(joint - joint.T).max() > 0.05  # so that a transposed joint would be noticed
-
-
-@pytest.mark.parametrize(
-    ("doubt", "wrong", "expected"),
-    [
-        ([0.9, 0.8, 0.7, 0.6], [1, 0, 1, 0], (1 / 1 + 2 / 3) / 2),
-        ([0.6, 0.7, 0.8, 0.9], [1, 0, 1, 0], (1 / 2 + 2 / 4) / 2),
-        ([0.9, 0.8], [1, 1], 1),
-        ([0.3] * 5, [1, 0, 0, 0, 1], 2 / 5),
-        ([0.3, 0.2], [0, 0], NAN),
-        ([], [], NAN),
-    ],
-)
-def test_average_precision_is_the_mean_of_the_precision_at_each_wrong_label(doubt, wrong, expected):
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        found = average_precision(np.array(doubt), np.array(wrong, dtype=bool))
-    assert found == pytest.approx(expected, nan_ok=True)
-
-
-@pytest.mark.parametrize(("k", "expected"), [(1, 1), (2, 1 / 2), (3, 2 / 3), (4, 1 / 2), (9, 1 / 2)])
-def test_precision_at_k_is_the_share_of_wrong_labels_among_the_first(k, expected):
-    """The order is the second sample, the fourth, the third, the first."""
-    doubt, wrong = np.array([0.1, 0.9, 0.5, 0.7]), np.array([False, True, True, False])
-    assert precision_at(doubt, wrong, k) == pytest.approx(expected)

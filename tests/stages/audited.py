@@ -44,6 +44,8 @@ class Project:
     of_val: dict[tuple[int, str, str], np.ndarray]
     """(VAL, C) of each seed, teacher and checkpoint."""
     margins: dict[int, dict[str, np.ndarray]]
+    plain: dict[int, np.ndarray]
+    """(TRAIN, C) logits of each seed's plain student."""
 
     def probabilities(self, seed: int, name: str, checkpoint: str = "last") -> np.ndarray:
         """What a teacher says of the audited samples: the mean over views, (TRAIN + VAL, C)."""
@@ -90,6 +92,8 @@ class Project:
             path = self.layout.student_margins(seed, None, "baseline_1")
             path.parent.mkdir(parents=True, exist_ok=True)
             np.savez(path, **arrays)
+            answers = {"last": {"train": self.plain[seed].astype(np.float32)}}
+            write_logits(self.layout.student_predictions(seed, None, "baseline_1"), answers)  # type: ignore[arg-type]
         table = {"sample_id": self.ids[ROWS[:TRAIN]], **{name: saw.astype(int) for name, saw in self.members.items()}}
         pd.DataFrame(table).to_csv(self.layout.subsets, index=False)
 
@@ -131,7 +135,8 @@ def make(
         for seed in seeds
     }
     members = {name: drawn.random(TRAIN) < seen for name in names}
-    project = Project(layout, task, classes, ids, published, given, members, logits, of_val, margins)
+    plain = {seed: truth[:TRAIN] + drawn.normal(size=(TRAIN, C)) for seed in seeds}
+    project = Project(layout, task, classes, ids, published, given, members, logits, of_val, margins, plain)
     project.write()
     return project
 

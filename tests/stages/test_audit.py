@@ -7,11 +7,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.special import log_expit, log_softmax
 from scipy.stats import rankdata
 from sklearn.metrics import average_precision_score
 
 from models.classifier import save_weights
 from models.networks import build
+from pipeline.common.errors import UserError
 from pipeline.common.tables import read_csv
 from pipeline.evaluation.audit import confident_joint, noise_rate
 from pipeline.params.tree import Params
@@ -21,6 +23,7 @@ from tests.report.audit_suspects import HOSTILE
 from tests.stages.audited import NAMES, ROWS, SPLIT, TRAIN, VAL, C, N, Project, make, on_page
 
 AUM = ["aum", "disagreed"]
+OF_PLAIN = [*AUM, "loss"]
 
 
 @pytest.fixture
@@ -60,8 +63,8 @@ def test_the_table_lists_every_judged_label_the_most_doubtful_first(tmp_path, pa
     mean, counts = project.mean()
     assert {0, 1, 2, 3} == {*counts.tolist()}
     assert [*table] == [
-        "sample_id", "group_id", "split", "votes", "given", "suggested", "self_confidence", "margin", "aum",
-        "disagreed", "score", "rank",
+        "sample_id", "group_id", "split", "duplicate_of", "votes", "given", "suggested", "self_confidence", "margin",
+        "aum", "disagreed", "loss", "score", "rank",
     ]  # fmt: skip
     judged = np.flatnonzero(counts > 0)
     assert sorted(table["sample_id"]) == sorted(project.ids[ROWS[judged]])
@@ -83,10 +86,12 @@ def test_the_table_lists_every_judged_label_the_most_doubtful_first(tmp_path, pa
         assert float(row["margin"]) == pytest.approx(confidence[n] - others.max(), abs=1e-6)
         assert float(row["score"]) == pytest.approx(score[n], abs=1e-6)
         if n >= TRAIN:
-            assert (row["aum"], row["disagreed"]) == ("", "")
+            assert [row[name] for name in OF_PLAIN] == ["", "", ""]
         else:
             assert float(row["aum"]) == pytest.approx(aum[n], abs=1e-6)
             assert float(row["disagreed"]) == pytest.approx(project.margins[0]["disagreed"][n], abs=1e-6)
+            loss = -log_softmax(project.plain[0][n])[own[n]]
+            assert float(row["loss"]) == pytest.approx(loss, abs=1e-5)
     assert (np.diff(table["score"].astype(float)) >= 0).all()
 
 
@@ -97,7 +102,7 @@ def test_the_summary_says_how_many_were_judged_and_how_much_noise_is_estimated(t
     joint = confident_joint(mean, project.given[ROWS])
     judged, missing = int((counts > 0).sum()), int((counts == 0).sum())
     assert [*summary] == [
-        "samples", "without_unseen_teacher", "votes", "estimated_rate", "estimated_counts", "known",
+        "samples", "without_unseen_teacher", "votes", "estimated_rate", "estimated_counts", "known", "near_duplicates",
     ]  # fmt: skip
     assert summary["samples"] == TRAIN + VAL
     assert summary["without_unseen_teacher"] == {"train": missing, "val": 0}
@@ -139,7 +144,8 @@ def test_where_noise_was_injected_the_order_is_measured(tmp_path, params_of, tas
         str(k): pytest.approx(wrong[:k].mean()) for k in (50, 100, 200) if k <= len(table)
     }  # the table is in the order of doubt
     of_train = (table["split"] == "train").to_numpy()
-    orders = doubt | {"aum": -pd.to_numeric(table["aum"]), "disagreed": pd.to_numeric(table["disagreed"])}
+    orders = doubt | {"aum": -pd.to_numeric(table["aum"])}
+    orders |= {name: pd.to_numeric(table[name]) for name in ("disagreed", "loss")}
     assert known["on_train"] == {
         name: pytest.approx(average_precision_score(wrong[of_train], values[of_train]))
         for name, values in orders.items()
@@ -168,7 +174,7 @@ def test_of_several_findings_each_has_its_row(tmp_path, params_of):
     table, summary = project.run(params_of(task="multilabel"))
     mean, counts = project.mean()
     judged = counts > 0
-    assert [*table][3:7] == ["votes", "finding", "given", "suggested"]
+    assert [*table][3:8] == ["duplicate_of", "votes", "finding", "given", "suggested"]
     assert len(table) == judged.sum() * C
     assert not table.duplicated(["sample_id", "finding"]).any()
     for n, row in zip(project.places(table), table.to_dict("records"), strict=True):
@@ -181,6 +187,8 @@ def test_of_several_findings_each_has_its_row(tmp_path, params_of):
         assert float(row["margin"]) == pytest.approx(2 * confidence - 1, abs=1e-6)
         if n < TRAIN:
             assert float(row["aum"]) == pytest.approx(project.margins[0]["aum"][n, finding], abs=1e-6)
+            loss = -log_expit(project.plain[0][n, finding] * (1 if present else -1))
+            assert float(row["loss"]) == pytest.approx(loss, abs=1e-5)
     rates = []
     for finding in range(C):
         of = mean[judged, finding]
@@ -204,8 +212,14 @@ def test_without_teachers_on_subsets_it_says_so_and_leaves_an_empty_table_and_no
     capsys.readouterr()
     table, summary = project.run(params_of(methods))
     assert len(table) == 0
-    assert [*table][:6] == ["sample_id", "group_id", "split", "votes", "given", "suggested"]
-    assert summary == {"samples": 110, "without_unseen_teacher": {"train": 80, "val": 30}, "votes": 0.0}
+    assert [*table][:7] == ["sample_id", "group_id", "split", "duplicate_of", "votes", "given", "suggested"]
+    assert summary == {
+        "samples": 110,
+        "without_unseen_teacher": {"train": 80, "val": 30},
+        "votes": 0.0,
+        "near_duplicates": {"images": 0, "across_splits": 0, "conflicting": 0},
+    }
+    assert list(read_csv(project.layout.orders)) == ["order", "checked", "precision", "recall"]
     assert not project.layout.audit_page.exists()
     assert capsys.readouterr().out.startswith("audit: no sample has a teacher that never saw it, so no label was judg")
 
@@ -214,7 +228,7 @@ def test_where_the_plain_student_was_not_trained_votes_alone_decide(tmp_path, pa
     project = make(tmp_path)
     project.layout.student_margins(0, None, "baseline_1").unlink()
     table, summary = project.run(params_of(["gce", "roskd"]))
-    assert not {*AUM} & {*table}
+    assert not {*OF_PLAIN} & {*table}
     confidence = table["self_confidence"].astype(float)
     assert table["score"].astype(float).to_numpy() == pytest.approx(rankdata(confidence) / len(table), abs=1e-6)
     assert "on_train" not in summary["known"]
@@ -337,3 +351,80 @@ def test_orders_are_measured_only_where_a_judged_label_is_known_to_be_wrong(tmp_
     _, summary = project.run(params_of())
     assert ("known" in summary) == (wrong == "val")
     assert "on_train" not in summary.get("known", {})
+
+
+def test_an_image_that_looks_like_one_of_another_group_is_named_with_its_split_and_label(tmp_path, params_of):
+    project = make(tmp_path)
+    test, train, val = (int(np.flatnonzero(split == SPLIT)[0]) for split in ("test", "train", "val"))
+    other = int(np.flatnonzero((SPLIT == "train") & (np.arange(N) // 2 != train // 2))[3])
+    images = np.load(project.layout.images)
+    flat = np.kron(np.random.default_rng(5).integers(0, 256, (2, 8, 8, 3), dtype=np.uint8), np.ones((1, 4, 4, 1)))
+    images[[test, train]], images[[val, other]] = flat[0], flat[1]
+    np.save(project.layout.images, images)
+    write_hashes(project.layout)
+    table, summary = project.run(params_of())
+    pairs = read_csv(project.layout.near_duplicates)
+    assert {*pairs["sample_id"]} == {f"s{row}" for row in (test, train, val, other)}
+    of = pairs.set_index("sample_id").to_dict("index")
+    labels = np.where(SPLIT == "test", project.published, project.given)
+    for one, twin in ((test, train), (train, test), (val, other), (other, val)):
+        assert of[f"s{one}"] == {
+            "duplicate_of": f"s{twin}", "similarity": "1.0", "group_id": f"g{one // 2}", "group_of": f"g{twin // 2}",
+            "split": SPLIT[one], "split_of": SPLIT[twin],
+            "given": "ABC"[labels[one]], "given_of": "ABC"[labels[twin]],
+        }  # fmt: skip
+    differ = 2 * sum(labels[one] != labels[twin] for one, twin in ((test, train), (val, other)))
+    assert summary["near_duplicates"] == {"images": 4, "across_splits": 4, "conflicting": differ}
+    named = dict(zip(table["sample_id"], table["duplicate_of"], strict=True))
+    expected = {f"s{one}": f"s{twin}" for one, twin in ((train, test), (val, other), (other, val))}
+    assert {sample: twin for sample, twin in named.items() if twin} == {
+        sample: twin for sample, twin in expected.items() if sample in named
+    }
+
+
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+def test_the_order_is_measured_for_each_class_and_along_its_way(tmp_path, params_of, task):
+    project = make(tmp_path, task)
+    table, summary = project.run(params_of(task=task))
+    wrong, of = of_table(project, table), table["given" if task == "multiclass" else "finding"]
+    for name, found in summary["known"]["per_class"].items():
+        own = (of == name).to_numpy()
+        doubt = -table["score"].astype(float)
+        assert found == {
+            "wrong": wrong[own].sum(),
+            "average_precision": pytest.approx(average_precision_score(wrong[own], doubt[own])),
+            "random": pytest.approx(wrong[own].mean()),
+        }
+    assert sorted(summary["known"]["per_class"]) == ["A", "B", "C"]
+    curves = read_csv(project.layout.orders).astype({"checked": int, "precision": float, "recall": float})
+    of_train = (table["split"] == "train").to_numpy()
+    assert [*dict.fromkeys(curves["order"])] == ["score", "self_confidence", *OF_PLAIN]
+    for name, points in curves.groupby("order"):
+        sign = -1 if name in {"score", "self_confidence", "aum"} else 1
+        order = np.argsort(-sign * pd.to_numeric(table[name])[of_train], kind="stable")
+        found = np.cumsum(wrong[of_train][order])
+        assert points["checked"].iloc[-1] == of_train.sum()
+        at = points["checked"].to_numpy() - 1
+        assert points["precision"].to_numpy() == pytest.approx(found[at] / (at + 1))
+        assert points["recall"].to_numpy() == pytest.approx(found[at] / found[-1])
+
+
+def test_answers_of_other_data_are_refused_by_name(tmp_path, params_of):
+    project = make(tmp_path)
+    path = project.layout.answers(0, "subset", "resnet34")
+    np.save(path, np.load(path)[:, 1:])
+    with pytest.raises(UserError, match=r"resnet34.npy: answers of \(79, 3\) samples and classes.* has \(80, 3\)"):
+        project.run(params_of())
+    path.write_bytes(b"half")
+    with pytest.raises(UserError, match=r"resnet34.npy: cannot be read .*Run make repro again"):
+        project.run(params_of())
+    path.unlink()
+    with pytest.raises(UserError, match=r"resnet34.npy: cannot be read .*Run make repro again"):
+        project.run(params_of())
+
+
+def test_votes_of_several_seeds_tell_their_seed(tmp_path, params_of):
+    project = make(tmp_path, seeds=(0, 4))
+    project.run(params_of(seeds=[0, 4]))
+    names = {vote["teacher"] for one in on_page(project.layout)["suspects"] for vote in one["votes"]}
+    assert names == {f"{name}, seed {seed}" for name in NAMES for seed in (0, 4)}
