@@ -186,6 +186,34 @@ def duplicates(results: Results) -> list[Row]:
     return rows
 
 
+def near_duplicates_sentence(results: Results) -> str:
+    """How many images look like one of another group, how many of these are leaks, and how many contradict."""
+    found, many = results.audit.get("near_duplicates"), groups_word(results.params)
+    if found is None:
+        return ""
+    if not found["images"]:
+        return f"No two {many} have images that look the same (thumbnails that correlate)."
+    return (
+        f"{found['images']:,} images look like one of another {groups_word(results.params, one=True)} (thumbnails that "
+        f"correlate): copies saved anew, resized, brightened, turned or mirrored. {found['across_splits']:,} of them "
+        f"have their twin in another split, {found['conflicting']:,} another label than it. All are listed in "
+        "audit/near_duplicates.csv; give such images one group, or leave one out."
+    )
+
+
+def near_duplicates(results: Results) -> list[Row]:
+    """The first near-duplicates: sample, twin, similarity, splits, labels; kind `conflict` where labels differ."""
+    rows = []
+    for one in results.near_duplicates.head(SHOWN).to_dict("records"):
+        labels = [str(one[name]).replace(SEPARATOR, " + ") or "no finding" for name in ("given", "given_of")]
+        differ = labels[0] != labels[1]
+        cells = [str(one["duplicate_of"]), f"{float(one['similarity']):.3f}", f"{one['split']}, {one['split_of']}"]
+        rows.append(
+            Row(str(one["sample_id"]), [*cells, " / ".join(dict.fromkeys(labels))], kind="conflict" if differ else "")
+        )
+    return rows
+
+
 def _some(names: Sequence[str]) -> str:
     more = len(names) - SHOWN_IDS
     return ", ".join(names[:SHOWN_IDS]) + (f" and {more:,} more" if more > 0 else "")

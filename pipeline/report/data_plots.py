@@ -1,19 +1,15 @@
 """Plots of what went in: group sizes, the noise, how the teachers' subsets overlap, and a sheet of images."""
 
-from collections.abc import Hashable, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
-from pipeline.report import heatmap, style
+from pipeline.report import heatmap, style, tiles
 from pipeline.report.findings import groups_word
 from pipeline.report.results import IN_SHEET, Results
 
 PER_CLASS = 8
-PITCH = 1.5  # from row to row of the contact sheet, in tiles: name, image, two lines of text
 GROUP_BINS = ((1, 1), (2, 2), (3, 3), (4, 4), (5, 5), (6, 10), (11, 20), (21, 50), (51, 100), (101, None))
 """First and last number of images of a group in each bar; the last bar is open."""
 
@@ -55,18 +51,25 @@ def transition(results: Results) -> Figure | None:
     """Heat map of the labels that noise gave to each published class; None without noise or for several findings."""
     if results.noise["kind"] == "none" or "transition" not in results.noise:
         return None
-    return label_counts(np.array(results.noise["transition"]), results.noise["classes"], "published label (n images)")
+    counts = {"published label (n images)": np.array(results.noise["transition"])}
+    return label_counts(counts, results.noise["classes"])
 
 
-def label_counts(counts: np.ndarray, classes: Sequence[str], rows_title: str) -> Figure:
-    """Heat map of counts (C, C): as what, by column, the images of each row's class are given."""
-    figure = style.new_figure(min(0.55 * len(classes) + 1.4, 9.4), min(0.62 * len(classes) + 2.0, style.WIDTH))
-    panel = figure.subplots()
-    totals = counts.sum(axis=1)
-    rows = [f"{heatmap.short(name)} (n = {total:,})" for name, total in zip(classes, totals, strict=True)]
-    heatmap.draw(panel, counts, totals, rows, classes, "auto")
-    panel.set_xlabel("given label")
-    panel.set_ylabel(rows_title)
+def label_counts(
+    panels: Mapping[str, np.ndarray], classes: Sequence[str], titles: Sequence[str] | None = None
+) -> Figure:
+    """Heat maps of counts (C, C) by what their rows are: as what, by column, images of each row's class are given."""
+    wide = min(0.62 * len(classes) + 2.0, style.WIDTH / len(panels))
+    figure = style.new_figure(min(0.55 * len(classes) + 1.4, 9.4), wide * len(panels))
+    for number, (rows_title, counts) in enumerate(panels.items()):
+        panel = figure.add_subplot(1, len(panels), number + 1)
+        totals = counts.sum(axis=1)
+        rows = [f"{heatmap.short(name)} (n = {total:,})" for name, total in zip(classes, totals, strict=True)]
+        heatmap.draw(panel, counts, totals, rows, classes, "auto")
+        panel.set_xlabel("given label")
+        panel.set_ylabel(rows_title)
+        if titles is not None:
+            panel.set_title(titles[number])
     return figure
 
 
@@ -139,31 +142,15 @@ def contact_sheet(results: Results) -> Figure | None:
     if images is None:
         return None
     shown = sheet(results)
-    figure = style.new_figure(style.WIDTH / PER_CLASS * PITCH * len(shown))
-    figure.set_layout_engine("none")
-    panel = figure.add_axes((0, 0, 1, 1))
+    figure, panel = tiles.new_sheet(len(shown), PER_CLASS)
     for row, (name, rows) in enumerate(shown.items()):
-        top = PITCH * row + 0.24
+        top = tiles.PITCH * row + 0.24
         title = heatmap.short(name)
         panel.text(0, top - 0.06, title if rows else f"{title}: no training image", fontweight="bold")
         for column, index in enumerate(rows):
-            _tile(panel, images[index], results.samples.iloc[index].to_dict(), column, top)
-    panel.set_xlim(-0.02, PER_CLASS)
-    panel.set_ylim(PITCH * len(shown), 0)
-    panel.axis("off")
+            sample = results.samples.iloc[index]
+            lines = label_change(str(sample["given"]), str(sample["published"]))
+            colour = style.CHANGED if sample["flipped"] else style.CORRECTED
+            frame = colour if lines else None
+            tiles.draw(panel, images[index], (column, top), lines, frame=frame, ink=colour, size=7.5)
     return figure
-
-
-def _tile(panel: Axes, image: np.ndarray, sample: dict[Hashable, Any], column: int, top: float) -> None:
-    grey = image.shape[-1] == 1
-    extent = (column, column + 0.94, top + 0.94, top)
-    panel.imshow(
-        image[..., 0] if grey else image, cmap="gray" if grey else None, vmin=0, vmax=255, extent=extent, aspect="auto"
-    )
-    lines = label_change(str(sample["given"]), str(sample["published"]))
-    if not lines:
-        return
-    colour = style.CHANGED if sample["flipped"] else style.CORRECTED
-    panel.add_patch(Rectangle((column, top), 0.94, 0.94, fill=False, edgecolor=colour, linewidth=2.5))
-    text = "\n".join(heatmap.short(line) for line in lines)
-    panel.text(column, top + 0.98, text, va="top", fontsize=7.5, color=colour, linespacing=1.05)

@@ -2,17 +2,21 @@
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
-from pipeline.report import heatmap, style
+from pipeline.report import style, tiles
 from pipeline.report.data_plots import label_counts
 from pipeline.report.results import Results
 
 SHOWN, IN_ROW = 20, 10
-PITCH = 1.5
-"""From row to row of the sheet, in tiles: image, two lines of text."""
+ORDERS = {
+    "score": ("votes and AUM together (score)", "#D55E00", "-"),
+    "self_confidence": ("votes of teachers that never saw the image", "#0072B2", "-"),
+    "aum": ("Baseline I's mean margin (AUM)", "#009E73", "--"),
+    "disagreed": ("epochs in which Baseline I disagreed", "#CC79A7", "--"),
+    "loss": ("Baseline I's loss at the end", "#8C8C8C", "--"),
+}
+"""Of each order of doubt its name, colour and line."""
 
 
 def sentences(results: Results) -> list[str]:
@@ -49,6 +53,8 @@ def rivals(results: Results) -> list[tuple[str, str]]:
         "self_confidence": "Votes of teachers that never saw the sample",
         "aum": "Baseline I's mean margin while it trained (AUM)",
         "disagreed": "Share of its epochs in which Baseline I answered another label",
+        "loss": "Baseline I's loss on the label after the last epoch",
+        "random": "At random",
     }
     found = results.audit.get("known", {}).get("on_train", {})
     return [(titles[name], f"{value:.3f}") for name, value in found.items()]
@@ -66,36 +72,70 @@ def sheet(results: Results) -> Figure | None:
         return None
     place = {str(sample): row for row, sample in enumerate(results.samples["sample_id"])}
     changed = dict(zip(results.samples["sample_id"], results.samples["flipped"], strict=True))
-    rows = -(-len(chosen) // IN_ROW)
-    figure = style.new_figure(style.WIDTH / IN_ROW * PITCH * rows)
-    figure.set_layout_engine("none")
-    panel = figure.add_axes((0, 0, 1, 1))
+    figure, panel = tiles.new_sheet(-(-len(chosen) // IN_ROW), IN_ROW)
     for number, suspect in enumerate(chosen.to_dict("records")):
         sample = str(suspect["sample_id"])
-        top, column = PITCH * (number // IN_ROW), number % IN_ROW
-        wrong = bool(changed.get(sample, 0))
-        _tile(panel, images[place[sample]], str(suspect["given"]), str(suspect["suggested"]), column, top, wrong)
-    panel.set_xlim(-0.02, IN_ROW)
-    panel.set_ylim(PITCH * rows, 0)
-    panel.axis("off")
+        corner = (number % IN_ROW, tiles.PITCH * (number // IN_ROW))
+        frame = style.CHANGED if changed.get(sample, 0) else None
+        lines = [f"{word} {suspect[column] or 'none'}" for word, column in (("given", "given"), ("→", "suggested"))]
+        tiles.draw(panel, images[place[sample]], corner, lines, frame=frame)
     return figure
 
 
-def _tile(panel: Axes, image: np.ndarray, given: str, suggested: str, column: int, top: float, wrong: bool) -> None:
-    grey = image.shape[-1] == 1
-    extent = (column, column + 0.94, top + 0.94, top)
-    panel.imshow(
-        image[..., 0] if grey else image, cmap="gray" if grey else None, vmin=0, vmax=255, extent=extent, aspect="auto"
-    )
-    if wrong:
-        panel.add_patch(Rectangle((column, top), 0.94, 0.94, fill=False, edgecolor=style.CHANGED, linewidth=2.5))
-    text = f"given {heatmap.short(given) or 'none'}\n→ {heatmap.short(suggested) or 'none'}"
-    panel.text(column, top + 0.98, text, va="top", fontsize=7, color=style.INK, linespacing=1.05)
-
-
 def matrix(results: Results) -> Figure | None:
-    """Heat map of the estimated noise: how each class, as the votes have it, was given; None for several findings."""
+    """Heat maps of how each class is given: as the votes estimate it, and beside it as noise was injected, if it was.
+
+    None for several findings. Rows are shares of a class in percent, of training and validation images.
+    """
     found = results.audit.get("estimated_counts")
     if found is None:
         return None
-    return label_counts(np.array(found), results.classes, "estimated true label (n images)")
+    panels = {"estimated true label (n images)": np.array(found)}
+    if results.audit.get("known"):
+        panels = {"published label (n images)": _injected(results)} | panels
+    titles = ["Injected noise", "Estimated from the votes"][-len(panels) :]
+    return label_counts(panels, results.classes, titles)
+
+
+def _injected(results: Results) -> np.ndarray:
+    """Images of training and validation by published and given class, int (C, C)."""
+    audited = (results.samples["split"] != "test").to_numpy(dtype=bool)
+    return results.published[audited].T.astype(int) @ results.given[audited].astype(int)
+
+
+def curves(results: Results) -> Figure | None:
+    """Precision and recall against the number of checked labels, for each order; None where no truth is known."""
+    table = results.orders
+    if table.empty:
+        return None
+    figure = style.new_figure(3.6)
+    panels = figure.subplots(1, 2)
+    names = list(dict.fromkeys(table["order"]))
+    for panel, column in zip(panels, ("precision", "recall"), strict=True):
+        for name in names:
+            points = table.loc[table["order"] == name]
+            width = 2.4 if name == "score" else 1.4
+            label, colour, line = ORDERS[name]
+            panel.plot(points["checked"], points[column], line, color=colour, linewidth=width, label=label)
+        labels = table["checked"].max()
+        share = float(table.loc[table["checked"] == labels, "precision"].iloc[0])
+        at_random = ([1, labels], [share, share] if column == "precision" else [1 / labels, 1])
+        panel.plot(*at_random, ":", color=style.INK, linewidth=1.2, label="at random")
+        panel.set_ylim(0, 1.03)
+        panel.set_xlim(1, labels)
+        panel.set_xlabel("labels checked, the most doubtful first")
+        panel.xaxis.set_major_formatter("{x:,.0f}")
+        panel.grid()
+    panels[0].set_ylabel("share of them that is wrong (precision)")
+    panels[1].set_ylabel("share of all wrong labels found (recall)")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    return figure
+
+
+def classes(results: Results) -> list[tuple[str, list[str]]]:
+    """Return, for each given class or each finding, how many labels are wrong, average precision, and at random."""
+    found = results.audit.get("known", {}).get("per_class", {})
+    return [
+        (name, [f"{one['wrong']:,}", f"{one['average_precision']:.3f}", f"{one['random']:.3f}"])
+        for name, one in found.items()
+    ]

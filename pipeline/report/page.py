@@ -30,6 +30,7 @@ FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "contact_sheet": data_plots.contact_sheet,
     "suspects": doubts.sheet,
     "estimated_noise": doubts.matrix,
+    "orders": doubts.curves,
 }
 """Every figure by the name of its PNG; None where the run holds nothing to draw."""
 

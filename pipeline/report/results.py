@@ -22,7 +22,7 @@ from pipeline.params.tree import Params
 from pipeline.training.history import read_history
 
 NOISE_FIELDS = ("kind", "realised", "corrected", "classes", "nominal")
-NUMBERS = ("value", "difference", "low", "high", "p_value", "p_holm")
+NUMBERS = ("value", "difference", "low", "high", "p_value", "p_holm", "checked", "precision", "recall")
 IN_PLOTS, IN_SHEET = 40, 20
 """So many of the most frequent classes are shown in plots with a row for each, and in the contact sheet."""
 HISTORY = ["epoch", "split", "metric", "value"]
@@ -43,7 +43,7 @@ class Results:
     flipped (0 or 1). `published` and `given`: bool (N, C), which classes each image has. `members`: training sample x
     teacher, 0 or 1. `curves` and `teacher_curves`: the histories of all runs, with columns `seed, method` and `seed,
     pool, architecture`. `data` is data/report.json, `noise` splits/noise.json, `audit` audit/summary.json, and
-    `suspects` the table beside it. The others are as in metrics/.
+    `suspects`, `orders` and `near_duplicates` the tables beside it. The others are as in metrics/.
     """
 
     params: Params
@@ -64,6 +64,8 @@ class Results:
     teacher_curves: pd.DataFrame
     audit: dict[str, Any]
     suspects: pd.DataFrame
+    orders: pd.DataFrame
+    near_duplicates: pd.DataFrame
 
     @property
     def methods(self) -> list[str]:
@@ -169,6 +171,8 @@ def load(params: Params, layout: Layout) -> Results:
         teacher_curves=_histories(teacher_files, ["seed", "pool", "architecture"]),
         audit=json.loads(layout.audit_summary.read_text(encoding="utf-8")) if layout.audit_summary.exists() else {},
         suspects=_optional(layout.suspects, ["sample_id", "given", "suggested"]),
+        orders=_optional(layout.orders, ["order", "checked", "precision", "recall"]),
+        near_duplicates=_optional(layout.near_duplicates, ["sample_id", "duplicate_of", "split", "split_of"]),
     )
 
 

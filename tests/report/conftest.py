@@ -66,9 +66,20 @@ AUDIT = {
         "average_precision": 0.75,
         "random": 0.2,
         "precision_at": {"50": 0.6, "100": 0.404},
-        "on_train": {"score": 0.8, "self_confidence": 0.7004, "aum": 0.6, "disagreed": 0.5},
+        "per_class": {"B": {"wrong": 1, "average_precision": 0.875, "random": 0.25}},
+        "on_train": {"score": 0.8, "self_confidence": 0.7004, "aum": 0.6, "disagreed": 0.5, "loss": 0.4, "random": 0.3},
     },
+    "near_duplicates": {"images": 2, "across_splits": 2, "conflicting": 2},
 }
+TWINS = {
+    "sample_id": ["s0", "s9"], "duplicate_of": ["s9", "s0"], "similarity": [0.9976, 0.9976], "group_id": ["g0", "g4"],
+    "group_of": ["g4", "g0"], "split": ["train", "test"], "split_of": ["test", "train"], "given": ["B", "A"],
+    "given_of": ["A", "B"],
+}  # fmt: skip
+CURVES = {
+    "order": ["score", "score", "loss", "loss"], "checked": [1, 6, 1, 6], "precision": [1.0, 0.25, 0.5, 0.25],
+    "recall": [0.6, 1.0, 0.3, 1.0],
+}  # fmt: skip
 ESTIMATED = [[2, 1], [0, 3]]
 """Images by true class, as the votes have it, and given class."""
 DOUBTED = {
@@ -136,6 +147,8 @@ def write_audit(layout: Layout, task: str) -> None:
     write_json(layout.audit_summary, AUDIT | ({"estimated_counts": ESTIMATED} if task == "multiclass" else {}))
     table = pd.DataFrame(DOUBTED[task], columns=["sample_id", "finding", "given", "suggested"])
     table = table.assign(score=np.arange(1, len(table) + 1) / len(table))
+    write_csv(layout.near_duplicates, TWINS)
+    write_csv(layout.orders, CURVES)
     write_csv(layout.suspects, table if task == "multilabel" else table.drop(columns="finding"))
 
 

@@ -221,3 +221,26 @@ def test_artefacts_of_older_code_are_named(make_run) -> None:
     layout.noise.unlink()
     with pytest.raises(UserError, match=r"splits/noise\.json: no such file"):
         load(params, layout)
+
+
+def test_near_duplicates_are_listed_with_their_twins(make_run) -> None:
+    results = load(*make_run())
+    assert data_card.near_duplicates_sentence(results).startswith(
+        "2 images look like one of another lesion (thumbnails that correlate): copies saved anew, resized, brightened, "
+        "turned or mirrored. 2 of them have their twin in another split, 2 another label than it."
+    )
+    assert [(row.head, row.cells, row.kind) for row in data_card.near_duplicates(results)] == [
+        ("s0", ["s9", "0.998", "train, test", "B / A"], "conflict"),
+        ("s9", ["s0", "0.998", "test, train", "A / B"], "conflict"),
+    ]
+
+
+def test_without_near_duplicates_the_card_says_so(make_run) -> None:
+    params, layout = make_run()
+    layout.near_duplicates.write_text("sample_id,duplicate_of,similarity,split,split_of,given,given_of\n")
+    rewrite(layout.audit_summary, near_duplicates={"images": 0, "across_splits": 0, "conflicting": 0})
+    results = load(params, layout)
+    assert data_card.near_duplicates_sentence(results).startswith("No two lesions have images that look the same")
+    assert data_card.near_duplicates(results) == []
+    layout.audit_summary.unlink()
+    assert data_card.near_duplicates_sentence(load(params, layout)) == ""

@@ -62,8 +62,28 @@ def test_fewer_labels_than_the_first_fifty_have_no_precision_among_them(results)
 
 
 def test_the_rivals_are_the_orders_that_the_training_split_has(results):
-    assert [value for _, value in doubts.rivals(results)] == ["0.800", "0.700", "0.600", "0.500"]
-    assert [head.split(" ")[0] for head, _ in doubts.rivals(results)] == ["Both", "Votes", "Baseline", "Share"]
+    assert [value for _, value in doubts.rivals(results)] == ["0.800", "0.700", "0.600", "0.500", "0.400", "0.300"]
+    assert [head.split(" ")[0] for head, _ in doubts.rivals(results)] == [
+        "Both", "Votes", "Baseline", "Share", "Baseline", "At",
+    ]  # fmt: skip
+
+
+def test_each_class_has_its_wrong_labels_and_how_well_they_are_found(results):
+    assert doubts.classes(results) == [("B", ["1", "0.875", "0.250"])]
+    assert doubts.classes(with_audit(results, known=None)) == []
+
+
+def test_the_curves_go_along_each_order_and_end_where_all_labels_are_checked(results):
+    figure = doubts.curves(results)
+    assert figure is not None
+    for panel, column in zip(figure.axes, ("precision", "recall"), strict=True):
+        lines = {str(line.get_label()): np.asarray(line.get_xydata()).tolist() for line in panel.lines}
+        own = results.orders.loc[results.orders["order"] == "score", ["checked", column]].to_numpy().tolist()
+        assert lines["votes and AUM together (score)"] == own
+        assert [*lines][-1] == "at random"
+        assert lines["at random"] == ([[1, 0.25], [6, 0.25]] if column == "precision" else [[1, 1 / 6], [6, 1]])
+        assert "labels checked" in panel.get_xlabel()
+    assert doubts.curves(replace(results, orders=results.orders.head(0))) is None
 
 
 def tiles(figure: Figure) -> list[tuple[str, str | None]]:
@@ -105,7 +125,7 @@ def test_the_sheet_has_twenty_images_in_rows_of_ten(results):
     panel = figure.axes[0]
     assert [image.get_extent()[0] for image in panel.images] == [*range(10)] * 2
     assert len({image.get_extent()[3] for image in panel.images}) == 2
-    assert panel.texts[0].get_text() == f"given {'x' * 23}…\n→ B"
+    assert panel.texts[0].get_text() == f"given {'x' * 17}…\n→ B"
     assert np.asarray(panel.images[0].get_array()).shape == (4, 4, 3)
 
 
@@ -116,14 +136,28 @@ def test_without_images_or_suspects_there_is_no_sheet(results):
 
 
 def test_the_estimated_noise_has_a_row_for_each_true_class(results):
-    figure = doubts.matrix(results)
+    figure = doubts.matrix(with_audit(results, known=None))
     assert figure is not None
     (panel,) = figure.axes
+    assert panel.get_title() == "Estimated from the votes"
     assert [label.get_text() for label in panel.get_yticklabels()] == ["A (n = 3)", "B (n = 3)"]
     assert [label.get_text() for label in panel.get_xticklabels()] == ["A", "B"]
     assert {(text.get_position(), text.get_text()) for text in panel.texts} == {
         ((0, 0), "67 %\n(2)"), ((1, 0), "33 %\n(1)"), ((1, 1), "100 %\n(3)"),
     }  # fmt: skip
+
+
+def test_injected_noise_stands_beside_the_estimate(results):
+    """Training and validation; of the four labels A one was given as B."""
+    figure = doubts.matrix(results)
+    assert figure is not None
+    injected, estimated = figure.axes
+    assert [panel.get_title() for panel in figure.axes] == ["Injected noise", "Estimated from the votes"]
+    assert {(text.get_position(), text.get_text()) for text in injected.texts} == {
+        ((0, 0), "75 %\n(3)"), ((1, 0), "25 %\n(1)"), ((1, 1), "100 %\n(4)"),
+    }  # fmt: skip
+    assert injected.get_ylabel() == "published label (n images)"
+    assert estimated.get_ylabel() == "estimated true label (n images)"
 
 
 def test_several_findings_have_no_matrix(make_run):
@@ -134,14 +168,14 @@ def test_several_findings_have_no_matrix(make_run):
 def test_a_class_that_nobody_is_taken_to_have_has_an_empty_row(results, counts):
     figure = doubts.matrix(with_audit(results, estimated_counts=counts))
     assert figure is not None
-    assert "A (n = 0)" in [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert "A (n = 0)" in [label.get_text() for label in figure.axes[1].get_yticklabels()]
     with mpl.rc_context(style.RC):
         assert style.png(figure).startswith(b"\x89PNG")
 
 
 def section(results: Results) -> str:
     """The section on doubtful labels as HTML, with empty pictures where there is something to draw."""
-    drawn = {name: page.FIGURES[name](results) for name in ("suspects", "estimated_noise")}
+    drawn = {name: page.FIGURES[name](results) for name in ("suspects", "estimated_noise", "orders")}
     pictures = {name: page.Embedded(f"data:{name}", 1) for name, figure in drawn.items() if figure is not None}
     html = page.render(results, pictures, "page.html.j2")
     return html[html.index('<h2 id="labels">') : html.index('<h2 id="data">')]
@@ -150,15 +184,17 @@ def section(results: Results) -> str:
 def test_the_section_leads_to_the_page_and_shows_both_figures_and_the_orders(results):
     html = section(results)
     assert 'href="../audit/index.html"' in html
-    assert re.findall('src="data:([^"]*)"', html) == ["suspects", "estimated_noise"]
+    assert re.findall('src="data:([^"]*)"', html) == ["suspects", "estimated_noise", "orders"]
     assert "Framed: noise changed this label." in html
+    assert "Left: of the training and validation images of the row's published class" in html
+    assert "<td>0.875</td>" in html
     assert "<td>0.700</td>" in html
     text = re.sub(r"<[^>]+>", "", html)
     assert all(sentence in text for sentence in doubts.sentences(results))
 
 
 def test_where_no_noise_is_known_nothing_is_framed_or_compared(results):
-    html = section(with_audit(results, known=None))
+    html = section(replace(with_audit(results, known=None), orders=results.orders.head(0)))
     assert "Framed" not in html
     assert "<table>" not in html
     assert re.findall('src="data:([^"]*)"', html) == ["suspects", "estimated_noise"]
@@ -176,6 +212,7 @@ def test_without_a_judged_label_the_section_says_so_and_leads_nowhere(results, a
     else:
         layout.audit_summary.unlink()
         layout.suspects.unlink()
+    layout.orders.unlink()
     now = load(results.params, layout)
     assert doubts.sentences(now) == [UNJUDGED]
     assert doubts.rivals(now) == []
