@@ -145,6 +145,7 @@ def test_what_dvc_keeps_is_where_the_layout_says():
     }
     paths |= {layout.images.parent, layout.report.parent, layout.student_metrics, layout.teacher_metrics}
     paths |= {layout.training_metrics, layout.comparisons, layout.intervals, layout.method_figures, layout.curves}
+    paths.add(layout.corrections)
     paths |= {layout.predictions(0, "roskd", "smoothed").parents[1]}
     for pool in ("full", "subset"):
         paths |= {layout.teachers(0, pool), layout.soft_labels(0, pool), layout.students(0, pool)}

@@ -33,6 +33,7 @@ class Layout:
         self.training_metrics: Final = root / "metrics/training.csv"
         self.comparisons: Final = root / "metrics/comparisons.csv"
         self.intervals: Final = root / "metrics/intervals.csv"
+        self.corrections: Final = root / "metrics/corrections.csv"
         self.summary: Final = root / "metrics/summary.json"
         self.method_figures: Final = root / "metrics/methods.csv"
         self.curves: Final = root / "metrics/curves.csv"
@@ -50,6 +51,7 @@ class Layout:
         self.onnx_meta: Final = root / "onnx/student.json"
         self.store: Final = root / "store"
         self.compared: Final = root / "store/compared.json"
+        self.outcomes: Final = root / "store/outcomes"
         self.studies: Final = root / "studies"
         self.launch: Final = root / "launch.json"
 

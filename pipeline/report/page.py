@@ -12,7 +12,7 @@ from pipeline.common.files import atomic, write_text
 from pipeline.common.layout import Layout
 from pipeline.distillation.methods import PLAIN, SUBJECT
 from pipeline.params.tree import Params
-from pipeline.report import data_card, data_plots, doubts, findings, heatmap, plots, style, tables, training
+from pipeline.report import corrected, data_card, data_plots, doubts, findings, heatmap, plots, style, tables, training
 from pipeline.report.results import Results, load
 from pipeline.report.templates import environment
 from pipeline.report.terminal import terminal_table
@@ -86,6 +86,7 @@ def render(results: Results, embedded: dict[str, Embedded], template: str) -> st
             tables=tables,
             training=training,
             doubts=doubts,
+            corrected=corrected,
             card=data_card,
             heatmap=heatmap,
         )

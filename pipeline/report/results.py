@@ -16,13 +16,17 @@ from pipeline.common.tables import read_csv
 from pipeline.data.prepared import open_images, read_report, read_samples
 from pipeline.distillation.methods import METHODS, ordered, runs_of, teachers_needed
 from pipeline.evaluation.comparisons import COMPARISON_COLUMNS
+from pipeline.evaluation.corrections import EFFECT_COLUMNS
 from pipeline.evaluation.memorisation import TRAINING_COLUMNS
 from pipeline.evaluation.predictions import TEACHER_COLUMNS
 from pipeline.params.tree import Params
 from pipeline.training.history import read_history
 
 NOISE_FIELDS = ("kind", "realised", "corrected", "classes", "nominal")
-NUMBERS = ("value", "difference", "low", "high", "p_value", "p_holm", "checked", "precision", "recall")
+NUMBERS = (
+    "value", "difference", "low", "high", "p_value", "p_holm", "checked", "precision", "recall", "before", "now",
+    "labels",
+)  # fmt: skip
 IN_PLOTS, IN_SHEET = 40, 20
 """So many of the most frequent classes are shown in plots with a row for each, and in the contact sheet."""
 HISTORY = ["epoch", "split", "metric", "value"]
@@ -65,6 +69,7 @@ class Results:
     audit: dict[str, Any]
     suspects: pd.DataFrame
     orders: pd.DataFrame
+    corrections: pd.DataFrame
     near_duplicates: pd.DataFrame
 
     @property
@@ -172,6 +177,7 @@ def load(params: Params, layout: Layout) -> Results:
         audit=json.loads(layout.audit_summary.read_text(encoding="utf-8")) if layout.audit_summary.exists() else {},
         suspects=_optional(layout.suspects, ["sample_id", "given", "suggested"]),
         orders=_optional(layout.orders, ["order", "checked", "precision", "recall"]),
+        corrections=_optional(layout.corrections, EFFECT_COLUMNS),
         near_duplicates=_optional(layout.near_duplicates, ["sample_id", "duplicate_of", "split", "split_of"]),
     )
 

@@ -1,25 +1,29 @@
 """Stage `evaluate`: every student's and teacher's figures on validation and test, and how sure the differences are."""
 
+import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from pipeline.common.files import atomic, write_json
+from pipeline.common.files import atomic, sha256_json, write_json
 from pipeline.common.layout import POOLS, Checkpoint, Layout, Pool
 from pipeline.common.tables import read_csv
-from pipeline.data.prepared import Prepared, PreparedData
+from pipeline.data.prepared import Prepared, PreparedData, read_report
 from pipeline.distillation.methods import METHODS, checkpoints_of, ordered, runs_of, teachers_needed
 from pipeline.evaluation.comparisons import COMPARISON_COLUMNS
+from pipeline.evaluation.corrections import EFFECT_COLUMNS, Outcome, effect, read_outcome, write_outcome
 from pipeline.evaluation.families import statistics
 from pipeline.evaluation.memorisation import TRAINING_COLUMNS, agreement, fall
 from pipeline.evaluation.metrics import HEADLINES, primary_metric
 from pipeline.evaluation.predictions import EVALUATED, TEACHER_COLUMNS, Logits, Row, figures_of, read_logits
-from pipeline.params.tree import Params
+from pipeline.params.tree import Params, decisive
 from pipeline.training.history import read_history
 
+TRAINED_BY = ("teacher", "soft_labels", "student", "evaluate")
+"""The stages whose code decides the figures."""
 Students = dict[tuple[str, Checkpoint], dict[int, Logits]]
 """What each method's checkpoint answered, by seed."""
 Teachers = dict[tuple[int, Pool, str], Logits]
@@ -41,6 +45,8 @@ def run(params: Params, layout: Layout) -> None:
     intervals, comparisons = statistics(prepared, by_seed, groups, params.split.seed)
     _write_csv(layout.intervals, intervals)
     _write_csv(layout.comparisons, comparisons, COMPARISON_COLUMNS)
+    main = {method: by_seed[method, METHODS[method].checkpoint] for method in ordered(params.methods)}
+    _write_csv(layout.corrections, _corrections(params, layout, prepared, main), EFFECT_COLUMNS)
     _write_summary(layout, intervals)
     _write_curves(params, layout)
 
@@ -117,6 +123,24 @@ def _length(history: Path) -> dict[str, float]:
     of_train = rows.loc[rows["split"] == "train"].set_index("metric")["value"]
     losses, steps = of_train.loc[["loss"]].tolist(), of_train.loc[["steps"]].tolist()
     return {"steps": steps[-1], "loss": losses[-1], "fall": fall(losses)}
+
+
+def _corrections(
+    params: Params, layout: Layout, prepared: Prepared, answers: Mapping[str, Sequence[Logits]]
+) -> list[Row]:
+    """Keep this outcome, and compare it with that of the same experiment with the fewest corrected labels."""
+    corrected = json.loads(layout.noise.read_text(encoding="utf-8"))["corrected"]
+    now = Outcome(corrected, prepared.given, answers)
+    code = [path.read_text(encoding="utf-8") for name in TRAINED_BY if (path := layout.code / f"{name}.txt").exists()]
+    experiment = sha256_json([decisive(params), read_report(layout)["sha256"], prepared.split.tolist(), code])
+    folder = layout.outcomes / experiment[:24]
+    folder.mkdir(parents=True, exist_ok=True)
+    write_outcome(folder / f"{sha256_json(prepared.given.tolist())[:24]}.npz", now)
+    earlier = [found for path in sorted(folder.glob("*.npz")) if (found := read_outcome(path)) is not None]
+    before = min(earlier, key=lambda outcome: outcome.corrected)
+    if before.corrected >= corrected:
+        return []
+    return effect(prepared, before, now, prepared.groups[prepared.rows("test")], params.split.seed)
 
 
 def _write_predictions(prepared: Prepared, layout: Layout, students: Students) -> None:

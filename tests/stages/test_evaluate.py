@@ -13,6 +13,7 @@ from pipeline.common.layout import CHECKPOINTS, Checkpoint, Layout, Pool
 from pipeline.data.prepared import load_prepared
 from pipeline.evaluation.bootstrap import METRICS
 from pipeline.evaluation.comparisons import COMPARISON_COLUMNS, holm
+from pipeline.evaluation.corrections import EFFECT_COLUMNS
 from pipeline.evaluation.memorisation import TRAINING_COLUMNS, agreement
 from pipeline.evaluation.metrics import evaluate as figures
 from pipeline.evaluation.predictions import TEACHER_COLUMNS, Logits, write_logits
@@ -43,6 +44,7 @@ def layout(tmp_path) -> Layout:
     ids = [f"s{i}" for i in range(TRAIN)]
     members = {"sample_id": ids, "resnet18": [1, 0] * (TRAIN // 2), "densenet121": [0, 1] * (TRAIN // 2)}
     pd.DataFrame(members).to_csv(layout.subsets, index=False)
+    layout.noise.write_text('{"corrected": 0}')
     return layout
 
 
@@ -220,3 +222,55 @@ def test_predictions_that_are_missing_or_damaged_are_named(layout, params, harm)
     harm(layout.student_predictions(0, "subset", "baseline_5"))
     with pytest.raises(UserError, match=r"subset/baseline_5/predictions\.npz: cannot be read .*Run make repro again"):
         evaluate.run(params.model_copy(update={"methods": ("roskd",)}), layout)
+
+
+def correct(layout: Layout, samples: int) -> None:
+    """The first wrong labels of validation become the published ones."""
+    table, published = pd.read_csv(layout.labels), load_prepared(layout, "multiclass").published
+    wrong = [row for row in range(TRAIN, N // 2) if table.loc[row, "given"] != "AB"[published[row]]]
+    for row in wrong[:samples]:
+        table.loc[row, "given"] = "AB"[published[row]]
+    table.to_csv(layout.labels, index=False)
+    layout.noise.write_text(json.dumps({"corrected": samples}))
+
+
+def test_what_corrections_did_is_measured_against_the_run_with_the_fewest(layout, params):
+    params = params.model_copy(update={"methods": ("baseline_1", "roskd")})
+    runs = ["baseline_1", "baseline_5"]
+    before = train(layout, [0], runs, {"subset": BOTH["subset"]})
+    evaluate.run(params, layout)
+    assert list(pd.read_csv(layout.corrections)) == list(EFFECT_COLUMNS)
+    assert len(pd.read_csv(layout.corrections)) == 0
+    for more, differ in ((3, 3), (2, 5)):
+        correct(layout, more)
+        evaluate.run(params, layout)
+        assert set(pd.read_csv(layout.corrections)["labels"]) == {differ}
+    for run in runs:
+        better = {
+            checkpoint: {split: 3 * values for split, values in logits.items()}
+            for checkpoint, logits in before[0, run].items()
+        }
+        better["smoothed"]["test"] = np.eye(2)[load_prepared(layout, "multiclass").published[N // 2 :]]
+        write_logits(layout.student_predictions(0, RUNS[run], run), better)
+    evaluate.run(params, layout)
+    rows = pd.read_csv(layout.corrections).set_index(["method", "metric"])
+    assert rows.loc[("baseline_1", "f1_macro"), "difference"] == 0
+    now = rows.loc[("roskd", "f1_macro")]
+    assert now["now"] == 1
+    earlier = figures("multiclass", before[0, "baseline_5"]["smoothed"]["test"], load_prepared(
+        layout, "multiclass").published[N // 2 :], ("A", "B"), None)  # fmt: skip
+    of_f1 = earlier.loc[(earlier["metric"] == "f1_macro") & (earlier["class"] == ""), "value"]
+    assert now["before"] == pytest.approx(float(of_f1.iloc[0]))
+    assert now["low"] > 0
+
+
+def test_another_experiment_is_no_yardstick_for_corrections(layout, params):
+    params = params.model_copy(update={"methods": ("baseline_1",)})
+    train(layout, [0], ["baseline_1"], {})
+    evaluate.run(params, layout)
+    correct(layout, 3)
+    training = params.training.model_copy(update={"epochs": params.training.epochs + 1})
+    evaluate.run(params.model_copy(update={"training": training}), layout)
+    assert len(pd.read_csv(layout.corrections)) == 0
+    evaluate.run(params, layout)
+    assert len(pd.read_csv(layout.corrections)) == len(METRICS)
