@@ -1,5 +1,6 @@
 """What may be said about the figures: differences with their intervals, and the sentences around the table."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -210,12 +211,24 @@ def rank_sentence(results: Results, metric: str) -> str:
 
 
 def verdict_sentence(results: Results, metric: str) -> str:
-    """Return for how many methods RoS-KD is shown to be higher, lower, or neither."""
-    found = [difference(results, SUBJECT, method, metric) for method in compared(results.methods)]
-    verdicts = [one.verdict for one in found if one]
-    shown = {name: verdicts.count(name) for name in ("higher", "lower")}
-    return (
-        f"{COLUMNS[metric]} of RoS-KD is shown to be higher than that of {shown['higher']} and lower than that of "
-        f"{shown['lower']} of the {len(verdicts)} methods it is compared with; no difference is shown for "
-        f"{len(verdicts) - sum(shown.values())}."
-    )
+    """Return which methods RoS-KD is shown to be higher or lower than, and to which no difference is shown."""
+    by_verdict: dict[str, list[str]] = {}
+    for method in compared(results.methods):
+        found = difference(results, SUBJECT, method, metric)
+        if found is not None:
+            by_verdict.setdefault(found.verdict, []).append(METHODS[method].title.split(" (")[0])
+    figure = COLUMNS[metric]
+    said = {
+        "higher": f"{figure} of RoS-KD is shown to be higher than that of {{}}",
+        "lower": f"{figure} of RoS-KD is shown to be lower than that of {{}}",
+        "not shown": f"no difference in {figure} is shown to {{}}",
+        "untested": "no test was made against {}",
+    }
+    parts = [text.format(_list(by_verdict[verdict])) for verdict, text in said.items() if verdict in by_verdict]
+    sentence = "; ".join(parts)
+    return f"{sentence[:1].upper()}{sentence[1:]}." if parts else ""
+
+
+def _list(names: Sequence[str]) -> str:
+    """`A`, `A and B`, `A, B and C`."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

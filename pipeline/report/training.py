@@ -8,7 +8,7 @@ from pipeline.report.findings import COLUMNS, difference
 from pipeline.report.results import Results, over_seeds, where
 from pipeline.report.tables import Row
 
-LITTLE, MUCH = 0.2, 0.5
+LITTLE, MUCH = 0.1, 0.5
 """By how much the plain student repeats changed labels more often than chance: little below, most of them above."""
 LEARNT = 0.5
 """With a smaller share of the unchanged labels, hardly anything is learnt."""

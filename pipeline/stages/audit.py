@@ -210,10 +210,11 @@ def _known(table: pd.DataFrame, wrong: np.ndarray) -> dict[str, Any]:
         if wrong[of == name].any()
     }
     known = _comparable(table)
-    if len(_signals(table)) > 2 and wrong[known].any():
+    if "aum" in table and wrong[known].any():
         found["on_train"] = {
             name: average_precision(_doubt(table, name)[known], wrong[known]) for name in _signals(table)
         }
+        found["on_train"]["random"] = float(wrong[known].mean())
     return found
 
 

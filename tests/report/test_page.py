@@ -2,13 +2,14 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from pipeline.distillation.methods import METHODS
-from pipeline.report import data_plots, plots, style, tables
+from pipeline.report import data_plots, findings, plots, style, tables
 from pipeline.report.page import FIGURES, build
 from pipeline.report.results import load
 from tests.data.made_files import write_hashes
@@ -229,3 +230,14 @@ def test_rivals_stand_under_a_rule_of_their_own_also_without_the_papers_methods(
         assert lines[3 + above].startswith("-- rivals, not in the paper ---")
         assert lines[4 + above].startswith("Generalised cross-entropy")
     assert "Students after the last epoch." in html
+
+
+def test_the_verdict_names_whom_roskd_is_shown_to_be_above_and_below_of(make_run) -> None:
+    results = load(*make_run())
+    assert findings.verdict_sentence(results, "f1_macro") == (
+        "F1 of RoS-KD is shown to be higher than that of Baseline I; F1 of RoS-KD is shown to be lower than that of "
+        "Baseline III; no difference in F1 is shown to Baseline V; no test was made against Baseline III, RoS-KD's "
+        "teachers."
+    )
+    alone = replace(results, students=results.students.loc[results.students["method"] == "roskd"])
+    assert findings.verdict_sentence(alone, "f1_macro") == ""
