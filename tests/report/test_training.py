@@ -47,7 +47,7 @@ def plain(changed: float | None, fall: float = 0.0, clean: float = 0.9) -> dict[
             0.9,
             "Baseline I (no teacher) repeats 13% of the changed training labels (10% would be chance): little is ",
         ),
-        (0.29, 0.9, "(10% would be chance): little is memorised, and a method against memorising has little to cure."),
+        (0.19, 0.9, "(10% would be chance): little is memorised, and a method against memorising has little to cure."),
         (0.31, 0.9, "repeats 31% of the changed training labels (10% would be chance): some of them are memorised."),
         (0.96, 0.9, "(10% would be chance): most of them are memorised, which is what RoS-KD is made against."),
         (0.13, 0.2, "but then it gives only 20% of the unchanged ones, so that it has learnt hardly anything."),
