@@ -23,10 +23,10 @@ BENCHMARKS = (
 )
 """What BENCH= takes, and all that runs without it: modules of this folder, imported when they run, since those that
 fork should not load torch."""
-ONLY_NAMED = ("overhead", "only_roskd", "study_workers", "default_seeds", "heads", "coverage")
+ONLY_NAMED = ("overhead", "only_roskd", "study_workers", "default_seeds", "heads", "audit", "coverage")
 """What runs only when BENCH= names it: `overhead` takes as long as a whole `make repro`, `only_roskd` longer,
-`study_workers` and `heads` minutes, `default_seeds` longest; `coverage`, minutes of simulated tests, comes out the
-same on every machine."""
+`study_workers` and `heads` minutes, `default_seeds` longest; `audit` takes what `make repro` left here;
+`coverage`, minutes of simulated tests, comes out the same on every machine."""
 
 
 def main(names: list[str]) -> int:
