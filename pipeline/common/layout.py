@@ -47,6 +47,7 @@ class Layout:
         self.near_duplicates: Final = root / "audit/near_duplicates.csv"
         self.orders: Final = root / "audit/orders.csv"
         self.audit_page: Final = root / "audit/index.html"
+        self.landscapes: Final = root / "landscape"
         self.onnx: Final = root / "onnx/student.onnx"
         self.onnx_meta: Final = root / "onnx/student.json"
         self.store: Final = root / "store"
@@ -102,6 +103,22 @@ class Layout:
     def predictions(self, seed: int, method: str, checkpoint: Checkpoint) -> Path:
         """A method's logits on validation and test, with sample ids and targets (npz)."""
         return self.all_predictions / str(seed) / f"{method}-{checkpoint}.npz"
+
+    def landscape(self, seed: int, method: str) -> Path:
+        """The folder of the loss landscape around one student."""
+        return self.landscapes / str(seed) / method
+
+    def surface(self, seed: int, method: str) -> Path:
+        """The loss on a grid around a student's weights: CSV with the columns step_1, step_2, loss."""
+        return self.landscape(seed, method) / "surface.csv"
+
+    def slices(self, seed: int, method: str) -> Path:
+        """The loss along each direction: CSV with the columns direction, step, loss."""
+        return self.landscape(seed, method) / "slices.csv"
+
+    def sharpness(self, seed: int, method: str) -> Path:
+        """Loss at the weights, top eigenvalue and trace of the Hessian (JSON)."""
+        return self.landscape(seed, method) / "sharpness.json"
 
     def study(self, name: str) -> Path:
         """The folder of one study's tables, pictures and page."""

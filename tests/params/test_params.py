@@ -66,7 +66,9 @@ def test_what_decides_a_result_names_no_machine_path_page_tracker_or_study(make_
     assert {"task", "seeds", "noise.rate", "training.lr", "distillation.weighting.per"} <= names
     left_out = {"data.path", "data.corrections", "data.medmnist.download", "methods"}
     assert set(flatten(make_params())) - names == left_out | {
-        name for name in flatten(make_params()) if name.split(".")[0] in ("machine", "audit", "tracking", "study")
+        name
+        for name in flatten(make_params())
+        if name.split(".")[0] in ("machine", "audit", "landscape", "tracking", "study")
     }
 
 
@@ -184,6 +186,21 @@ def test_images_depend_on_the_parameters_of_their_own_source(make_params):
             TREE["split"] | {"folds": 3, "official": True},
             "a test list and cross-validation exclude each other",
         ),
+        ("landscape.grid", 2, "landscape.grid is 2: should be greater than or equal to 3"),
+        ("landscape.grid", 10, "landscape: grid is 10, whose centre is no point; the trained weights are the centre"),
+        ("landscape.radius", 0.0, "landscape.radius is 0.0: should be greater than 0"),
+        ("landscape.radius", -1.0, "how far each axis reaches, in (0, 10]"),
+        ("landscape.images", 0, "landscape.images is 0: should be greater than or equal to 2"),
+        ("landscape.images", -64, "number of test images, 2 to 4096"),
+        ("landscape.clamp", 0.0, "the highest loss that is drawn, in nats, greater than 0"),
+        ("landscape.methods", [], "landscape.methods is []"),
+        ("landscape.methods", ["roskd", "roskd"], "landscape: methods is ['roskd', 'roskd']; the values must be"),
+        ("landscape.methods", ["rosk"], "landscape: methods names 'rosk', which is no method; did you mean roskd?"),
+        ("landscape.methods", ["roskd", "knn"], "landscape: methods names knn, which answers without a network, so"),
+        ("landscape.methods", ["linear_probe"], "has no gradient and no loss landscape; leave it out"),
+        ("landscape.hessian.draws", 1, "random vectors for the trace, 2 to 10000"),
+        ("landscape.hessian.iterations", 0, "of power iteration at most, 1 to 10000"),
+        ("landscape.hessian.tolerance", 1.0, "power iteration's relative residual, in (0, 1)"),
         ("extra", 1, "extra is not a parameter"),
     ],
 )

@@ -34,6 +34,8 @@ def workplace(tmp_path, monkeypatch) -> Path:
     for name in ("params.yaml", "corrections.csv", "presets"):
         source = ROOT / name
         (shutil.copytree if source.is_dir() else shutil.copy)(source, tmp_path / name)
+    for path in (tmp_path / "params.yaml", *(tmp_path / "presets").glob("*.yaml")):
+        path.write_text(re.sub(r"(landscape: {|^  )images: 64\b", r"\1images: 2", path.read_text(), flags=re.MULTILINE))
     write_isic(tmp_path / "my data")
     monkeypatch.chdir(tmp_path)
     return tmp_path
@@ -109,6 +111,20 @@ def test_presets_name_the_same_parameters_so_that_switching_leaves_nothing_behin
         "lesion-features", "own-images-features",
     }  # fmt: skip
     assert len({frozenset(keys(overlay)) for overlay in overlays.values()}) == 1
+
+
+def test_more_images_for_the_landscape_than_the_test_split_has_are_refused(workplace):
+    table = check.inspect(lay(), LAYOUT)
+    images = int(table["samples"]["test"])
+    change("landscape", images=images)
+    check.inspect(params_file.load(), LAYOUT)
+    change("landscape", images=images + 1)
+    with pytest.raises(UserError) as error:
+        check.inspect(params_file.load(), LAYOUT)
+    assert str(error.value) == (
+        f"params.yaml: landscape.images is {images + 1}, but the test split has {images} images; set it to {images} or "
+        "less"
+    )
 
 
 def test_the_phantom_preset_restores_the_default_and_every_comment(workplace):
