@@ -73,6 +73,12 @@ def student(seed: Seed, group: Group) -> None:
     _run("student", seed=seed, group=group)
 
 
+@app.command()
+def landscape(seed: Seed, method: Annotated[str, typer.Option(help="one of landscape.methods")]) -> None:
+    """Compute the loss around one student's weights."""
+    _run("landscape", seed=seed, method=method)
+
+
 @app.command("all")
 def all_stages(
     start_at: Annotated[str | None, typer.Option(help="skip the stages before this one (their outputs exist)")] = None,

@@ -7,7 +7,7 @@ from pipeline.recipes.code import fingerprint
 
 FINGERPRINTED = (
     "prepare", "split", "noise", "subsets", "features", "teacher", "soft_labels", "student", "evaluate", "audit",
-    "export", "report",
+    "landscape", "export", "report",
 )  # fmt: skip
 
 

@@ -14,6 +14,9 @@ TINY = {
     "images: 2000": "images: 160",
     "image_size: 64 ": "image_size: 32 ",
     "epochs: 24 ": "epochs: 2 ",
+    "images: 64                   # test images that the loss": "images: 16 # test images that the loss",
+    "  grid: 11 ": "  grid: 3 ",
+    "    draws: 30 ": "    draws: 3 ",
     f"  architectures: {FIVE}": "  architectures: [resnet18, mobilenet_v2]",
 }
 

@@ -26,11 +26,11 @@ TEACHERS = ["resnet18", "mobilenet_v2"]
 EVERY_STAGE = {
     "check", "code", "prepare", "split", "noise", "subsets", "features", "evaluate", "audit", "export", "report",
     "track", "student_plain@0", "student_full@0", "student_subset@0", "soft_labels_full@0", "soft_labels_subset@0",
-    "teacher_full@0", "teacher_subset@0",
+    "teacher_full@0", "teacher_subset@0", "landscape@0-roskd", "landscape@0-baseline_3",
 }  # fmt: skip
 ALWAYS = {"features", "track"}
 """What DVC runs every time: a file of pretrained weights, or the tracker, may have changed."""
-OUTPUTS = ("code", "data", "splits", "teachers", "soft_labels", "students", "predictions", "metrics")
+OUTPUTS = ("code", "data", "splits", "teachers", "soft_labels", "students", "predictions", "metrics", "landscape")
 
 
 def hashes(project: Project, *folders: str) -> dict[str, str]:
@@ -100,6 +100,18 @@ def test_every_label_is_judged_by_teachers_that_never_saw_it(finished):
     assert (split[suspects["sample_id"]] != "test").all()
     assert "Label audit: phantom" in (artifacts / "audit/index.html").read_text()
     assert "average precision" in finished[1]
+
+
+def test_the_loss_is_drawn_around_two_students(finished):
+    for method in ("roskd", "baseline_3"):
+        folder = finished[0].path / f"artifacts/landscape/0/{method}"
+        assert {path.name for path in folder.iterdir()} == {"surface.csv", "slices.csv", "sharpness.json"}
+        surface, slices = pd.read_csv(folder / "surface.csv"), pd.read_csv(folder / "slices.csv")
+        sharpness = json.loads((folder / "sharpness.json").read_text())
+        assert (len(surface), len(slices), sharpness["images"]) == (9, 18, 16)
+        centre = surface[(surface["step_1"] == 0) & (surface["step_2"] == 0)]["loss"].item()
+        assert sharpness["loss"] == pytest.approx(centre, rel=1e-6)
+        assert sharpness["trace"]["draws"] == 3
 
 
 def test_the_table_and_the_page_show_every_method(finished):
@@ -206,6 +218,7 @@ def test_what_runs_again_is_what_a_change_decides(finished, tmp_path):
     project.change("tau: 4.0 ", "tau: 2.0 ")
     assert ran(project.repro()) == {
         "check", "features", "student_full@0", "student_subset@0", "evaluate", "audit", "export", "report", "track",
+        "landscape@0-roskd", "landscape@0-baseline_3",
     }  # fmt: skip
     after = hashes(project, *OUTPUTS)
     changed = {name for name in before if before[name] != after[name]}
