@@ -30,11 +30,16 @@ class Eigenvalue:
 
 
 def hessian_product(losses: Losses, weights: Weights, vector: Tensor) -> Tensor:
-    """Return H v, (P,), of the mean loss over all images; P counts the elements of `weights`, in their order."""
+    """Return H v, (P,), of the mean loss over all images; P counts the elements of `weights`, in their order.
+
+    Raises FloatingPointError where it is not finite.
+    """
     total, images = torch.zeros_like(vector), 0
     for product, of_block in _block_products(losses, weights, vector):
         total += product
         images += of_block
+    if not total.isfinite().all():
+        raise FloatingPointError("the loss has no finite second derivatives there")
     return total / images
 
 
@@ -74,7 +79,7 @@ def top_eigenvalue(product: Product, start: Tensor, tolerance: float, iterations
     """Return the largest eigenvalue of a symmetric H by power iteration from `start`, (P,).
 
     Power iteration finds the largest by magnitude. Where that one is negative, a second one with H shifted by it finds
-    the largest. Each takes `iterations` products at most. Raises ValueError where a product is not finite.
+    the largest. Each takes `iterations` products at most.
     """
     found = _power(product, start, tolerance, iterations)
     if found.value >= 0:
@@ -95,8 +100,6 @@ def _power(product: Product, start: Tensor, tolerance: float, iterations: int) -
     while True:
         image, taken = product(vector), taken + 1
         value = dot(vector, image)
-        if not np.isfinite(value):
-            raise ValueError(f"the product of the Hessian with a vector is {value}")
         residual = (image - value * vector).norm().item()
         converged = residual <= tolerance * abs(value)
         if converged or taken == iterations:

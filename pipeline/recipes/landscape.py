@@ -48,6 +48,8 @@ SURFACE, SLICES, SHARPNESS = "surface.csv", "slices.csv", "sharpness.json"
 AT_ONCE = 64
 """Images in memory at a time, with what two derivatives need of them."""
 
+RETRAIN = "Train it with a lower training.lr, or leave its method out of landscape.methods"
+
 
 @dataclass(frozen=True)
 class Scene:
@@ -152,6 +154,8 @@ def _explore(scene: Scene, params: LandscapeParams, kept: ResumeFile, folder: Pa
                     progress.advance(1, name)
     except UndefinedLossError as error:
         raise SettingError(_remedy(error, scene, params)) from error
+    except FloatingPointError as error:
+        raise SettingError(f"{scene.trained}: {error}. {RETRAIN}") from error
     _write(folder, found, steps, fine)
     write_json(folder / SHARPNESS, _sharpness(scene, params, found, centre, trained))
 
@@ -208,10 +212,7 @@ def _write(folder: Path, found: Mapping[str, Sequence[Any]], steps: np.ndarray, 
 
 def _remedy(error: UndefinedLossError, scene: Scene, params: LandscapeParams) -> str:
     if not any(error.steps):
-        return (
-            f"{scene.trained}: the student answers NaN for test images, so that it has no loss landscape. Train it "
-            "with a lower training.lr, or leave its method out of landscape.methods"
-        )
+        return f"{scene.trained}: the student answers NaN for test images, so that it has no loss landscape. {RETRAIN}"
     return (
         f"landscape.radius is {params.radius:g}: {error}, where {scene.trained} with other weights answers NaN. Set "
         "landscape.radius lower"
