@@ -12,7 +12,20 @@ from pipeline.common.files import atomic, write_text
 from pipeline.common.layout import Layout
 from pipeline.distillation.methods import PLAIN, SUBJECT
 from pipeline.params.tree import Params
-from pipeline.report import corrected, data_card, data_plots, doubts, findings, heatmap, plots, style, tables, training
+from pipeline.report import (
+    corrected,
+    data_card,
+    data_plots,
+    doubts,
+    findings,
+    heatmap,
+    landscape,
+    landscape_plots,
+    plots,
+    style,
+    tables,
+    training,
+)
 from pipeline.report.results import Results, load
 from pipeline.report.templates import environment
 from pipeline.report.terminal import terminal_table
@@ -52,6 +65,7 @@ def build(params: Params, layout: Layout) -> None:
     results = load(params, layout)
     with mpl.rc_context(style.RC):
         drawn = {name: figure for name, draw in FIGURES.items() if (figure := draw(results)) is not None}
+        drawn |= landscape_plots.figures(results)
         embedded = embed(drawn, layout.figures)
     write_text(layout.table, terminal_table(results))
     pages = {layout.report: "page.html.j2", layout.data_card: "data_card.html.j2"}
@@ -89,5 +103,6 @@ def render(results: Results, embedded: dict[str, Embedded], template: str) -> st
             corrected=corrected,
             card=data_card,
             heatmap=heatmap,
+            landscape=landscape,
         )
     )

@@ -1,0 +1,161 @@
+"""The loss around the students' weights: what was measured, a table of sharpness, and which student is flatter."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.stats import t as student_t
+
+from pipeline.distillation.methods import METHODS, SUBJECT, ordered
+from pipeline.report.results import Results
+from pipeline.report.tables import Row
+
+MEASURES = {"top_eigenvalue": "top eigenvalue", "trace": "trace"}
+"""Of the Hessian; lower is flatter."""
+HEADS = ("Loss at the centre, nats", "Top eigenvalue", "Trace")
+CONFIDENCE = 0.95
+NORMAL = 1.96
+"""Standard errors to either side in a 95 % interval of one network."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measure of one method: its mean over seeds, standard error, and 95 % interval.
+
+    Of one seed the error is the network's own: for the eigenvalue over the choice of images, for the trace over random
+    vectors. Of several it is the standard error over seeds, and the interval is Student's.
+    """
+
+    value: float
+    error: float
+    low: float
+    high: float
+
+    @property
+    def text(self) -> str:
+        """`247 ± 49`."""
+        return f"{amount(self.value)} ± {amount(self.error)}"
+
+    def overlaps(self, other: "Estimate") -> bool:
+        """Whether the two intervals have a value in common."""
+        return self.low <= other.high and other.low <= self.high
+
+
+def measured(results: Results) -> dict[str, dict[int, dict[str, Any]]]:
+    """Return {method: {seed: content of sharpness.json}} of the methods that were looked at, in the tables' order."""
+    found: dict[str, dict[int, dict[str, Any]]] = {}
+    for method in ordered(set(results.params.landscape.methods) & set(results.methods)):
+        for seed in results.seeds:
+            path = results.layout.sharpness(seed, method)
+            if path.is_file():
+                found.setdefault(method, {})[seed] = json.loads(path.read_text(encoding="utf-8"))
+    return found
+
+
+def estimate(by_seed: dict[int, dict[str, Any]], measure: str) -> Estimate:
+    """Return a measure of one method over its seeds."""
+    values = np.array([one[measure]["value"] for one in by_seed.values()])
+    if len(values) == 1:
+        (own,) = by_seed.values()
+        value, error, reach = values[0], own[measure]["standard_error"], NORMAL
+    else:
+        value, error = values.mean(), values.std(ddof=1) / np.sqrt(len(values))
+        reach = student_t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
+    return Estimate(float(value), float(error), float(value - reach * error), float(value + reach * error))
+
+
+def amount(value: float) -> str:
+    """Return a number with three digits at least, without an exponent where it can be: `0.0123`, `4.56`, `1,346`."""
+    text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return text.replace("-", "−")
+
+
+def rows(results: Results) -> list[Row]:
+    """One row per method: HEADS as text."""
+    return [
+        Row(
+            METHODS[method].title,
+            [
+                f"{np.mean([one['loss'] for one in by_seed.values()]):.3f}",
+                *(estimate(by_seed, measure).text for measure in MEASURES),
+            ],
+            kind="ours" if method == SUBJECT else "",
+        )
+        for method, by_seed in measured(results).items()
+    ]
+
+
+def sentences(results: Results) -> list[str]:
+    """Return which student is flatter, for the head of the section; why there is nothing to say, where there is not."""
+    found = measured(results)
+    if not found:
+        return [
+            "No landscape was computed: that takes a method that is in `methods` and in landscape.methods, and the "
+            "stage landscape."
+        ]
+    told = [_flatter(found, SUBJECT, other) for other in found if other != SUBJECT] if SUBJECT in found else []
+    if told and all(len(by_seed) == 1 for by_seed in found.values()):
+        told.append("These are one network each: whether the methods differ takes several seeds.")
+    return [*told, *_unconverged(found)]
+
+
+def _flatter(found: dict[str, dict[int, dict[str, Any]]], method: str, other: str) -> str:
+    """One comparison by all measures: which is lower, and whether that is more than errors."""
+    parts = []
+    for measure, name in MEASURES.items():
+        own, theirs = (estimate(found[one], measure) for one in (method, other))
+        flatter = METHODS[method if own.value < theirs.value else other].title
+        figures = f"{own.text} against {theirs.text}"
+        parts.append(f"by {name} {flatter} ({figures}; {_weight(found, method, other, own.overlaps(theirs))})")
+    return f"{METHODS[method].title} or {METHODS[other].title}, which is flatter: {', '.join(parts)}."
+
+
+def _weight(found: dict[str, dict[int, dict[str, Any]]], method: str, other: str, overlap: bool) -> str:
+    seeds = min(len(found[one]) for one in (method, other))
+    if seeds == 1:
+        return "the 95 % intervals of the two networks overlap" if overlap else "their 95 % intervals do not overlap"
+    scope = f"95 % intervals over {seeds} seeds"
+    return f"not shown, {scope} overlap" if overlap else f"shown, {scope} do not overlap"
+
+
+def _unconverged(found: dict[str, dict[int, dict[str, Any]]]) -> list[str]:
+    names = [
+        METHODS[method].title
+        for method, by_seed in found.items()
+        if not all(one["top_eigenvalue"]["converged"] for one in by_seed.values())
+    ]
+    if not names:
+        return []
+    return [
+        f"Power iteration has not converged for {' and '.join(names)}: that eigenvalue may be too low. Raise "
+        "landscape.hessian.iterations."
+    ]
+
+
+def setting(results: Results) -> str:
+    """Return what was moved, how far, and on which images the loss is."""
+    (first, *_) = next(iter(measured(results).values())).values()
+    moved = (
+        "all convolutions and linear layers of a student; biases and BatchNorm stay, BatchNorm with its stored "
+        "statistics"
+        if first["weights"] == "all"
+        else "the linear layers of a student's head, whose backbone is frozen; biases stay"
+    )
+    return (
+        f"Mean loss of the same {first['images']} test images, labels as published. Two random directions, the same "
+        f"draws for all, move {moved}. Each filter of a direction is as long as the student's own filter, so that a "
+        f"step of 1 moves it by its own length (Li et al. 2018)."
+    )
+
+
+def clamped(results: Results) -> str:
+    """Return how many points of the surfaces are at the clamp."""
+    points, found = results.params.landscape.grid**2, measured(results)
+    counts = [
+        f"{np.mean([one['clamped'] for one in by_seed.values()]):.0f} for {METHODS[method].title}"
+        for method, by_seed in found.items()
+    ]
+    return (
+        f"Losses above {results.params.landscape.clamp:g} nats count as that: of {points:,} points {', '.join(counts)}."
+    )
