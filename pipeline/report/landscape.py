@@ -13,7 +13,7 @@ from pipeline.report.tables import Row
 
 MEASURES = {"top_eigenvalue": "top eigenvalue", "trace": "trace"}
 """Of the Hessian; lower is flatter."""
-HEADS = ("Loss at the centre, nats", "Top eigenvalue", "Trace")
+HEADS = ("Loss at the centre (nats)", "Top eigenvalue", "Trace")
 CONFIDENCE = 0.95
 NORMAL = 1.96
 """Standard errors to either side in a 95 % interval of one network."""
@@ -34,8 +34,10 @@ class Estimate:
 
     @property
     def text(self) -> str:
-        """`247 ± 49`."""
-        return f"{amount(self.value)} ± {amount(self.error)}"
+        """`247 ± 49`: three digits of the value at least, the error with as many decimals."""
+        size = np.floor(np.log10(abs(self.value))) if self.value else 0
+        decimals = int(np.clip(2 - size, 0, 9))
+        return f"{self.value:,.{decimals}f} ± {self.error:,.{decimals}f}".replace("-", "−")
 
     def overlaps(self, other: "Estimate") -> bool:
         """Whether the two intervals have a value in common."""
@@ -65,12 +67,6 @@ def estimate(by_seed: dict[int, dict[str, Any]], measure: str) -> Estimate:
     return Estimate(float(value), float(error), float(value - reach * error), float(value + reach * error))
 
 
-def amount(value: float) -> str:
-    """Return a number with three digits at least, without an exponent where it can be: `0.0123`, `4.56`, `1,346`."""
-    text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-    return text.replace("-", "−")
-
-
 def rows(results: Results) -> list[Row]:
     """One row per method: HEADS as text."""
     return [
@@ -90,33 +86,30 @@ def sentences(results: Results) -> list[str]:
     """Return which student is flatter, for the head of the section; why there is nothing to say, where there is not."""
     found = measured(results)
     if not found:
-        return [
-            "No landscape was computed: that takes a method that is in `methods` and in landscape.methods, and the "
-            "stage landscape."
-        ]
-    told = [_flatter(found, SUBJECT, other) for other in found if other != SUBJECT] if SUBJECT in found else []
-    if told and all(len(by_seed) == 1 for by_seed in found.values()):
-        told.append("These are one network each: whether the methods differ takes several seeds.")
-    return [*told, *_unconverged(found)]
+        return ["No landscape was computed: no method of landscape.methods is in methods, or the stage has not run."]
+    others = [method for method in found if method != SUBJECT] if SUBJECT in found else []
+    verdicts = [verdict(found, SUBJECT, other, measure) for other in others for measure in MEASURES]
+    if verdicts and any(len(by_seed) == 1 for by_seed in found.values()):
+        verdicts.append("This is one network of each method: whether the methods differ takes several seeds.")
+    return [*verdicts, *_unconverged(found)]
 
 
-def _flatter(found: dict[str, dict[int, dict[str, Any]]], method: str, other: str) -> str:
-    """One comparison by all measures: which is lower, and whether that is more than errors."""
-    parts = []
-    for measure, name in MEASURES.items():
-        own, theirs = (estimate(found[one], measure) for one in (method, other))
-        flatter = METHODS[method if own.value < theirs.value else other].title
-        figures = f"{own.text} against {theirs.text}"
-        parts.append(f"by {name} {flatter} ({figures}; {_weight(found, method, other, own.overlaps(theirs))})")
-    return f"{METHODS[method].title} or {METHODS[other].title}, which is flatter: {', '.join(parts)}."
-
-
-def _weight(found: dict[str, dict[int, dict[str, Any]]], method: str, other: str, overlap: bool) -> str:
-    seeds = min(len(found[one]) for one in (method, other))
+def verdict(found: dict[str, dict[int, dict[str, Any]]], method: str, other: str, measure: str) -> str:
+    """Return which of two methods is flatter by one measure: shown only where intervals over seeds do not overlap."""
+    one, two = sorted((method, other), key=lambda name: estimate(found[name], measure).value)
+    flatter, sharper = (estimate(found[name], measure) for name in (one, two))
+    (first, second), by = (METHODS[name].title for name in (one, two)), f"By {MEASURES[measure]}"
+    overlap, seeds = flatter.overlaps(sharper), min(len(found[name]) for name in (method, other))
+    whose = "networks" if seeds == 1 else f"means over {seeds} seeds"
+    figures = (
+        f"{first} has {flatter.text}, {second} {sharper.text}, and the 95 % intervals of the two {whose} "
+        f"{'overlap' if overlap else 'do not overlap'}"
+    )
     if seeds == 1:
-        return "the 95 % intervals of the two networks overlap" if overlap else "their 95 % intervals do not overlap"
-    scope = f"95 % intervals over {seeds} seeds"
-    return f"not shown, {scope} overlap" if overlap else f"shown, {scope} do not overlap"
+        claim = "the two networks cannot be told apart" if overlap else f"the network of {first} is the flatter one"
+    else:
+        claim = "no difference is shown" if overlap else f"{first} is shown to be flatter"
+    return f"{by} {claim}: {figures}."
 
 
 def _unconverged(found: dict[str, dict[int, dict[str, Any]]]) -> list[str]:

@@ -57,7 +57,8 @@ def contour(method: str, losses: pd.DataFrame, levels: np.ndarray) -> Figure:
     panel = figure.subplots()
     first, second = losses.index.to_numpy(), losses.columns.to_numpy()
     filled = panel.contourf(second, first, losses, levels=levels, cmap=COLOURS)
-    lines = panel.contour(second, first, losses, levels=levels, colors="white", linewidths=0.5, alpha=0.7)
+    colours = ["white" if level < levels.mean() else style.INK for level in levels]
+    lines = panel.contour(second, first, losses, levels=levels, colors=colours, linewidths=0.5, alpha=0.8)
     panel.clabel(lines, levels=levels[1::2], fontsize=8, fmt="%g")
     panel.plot(0, 0, "+", color=style.METHOD_COLOURS["roskd"], markersize=12, markeredgewidth=2.2)
     centre = losses.to_numpy()[len(first) // 2, len(second) // 2]
