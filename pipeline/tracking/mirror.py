@@ -1,6 +1,7 @@
 """The last stage: make the tracker agree with the artefacts, whatever DVC skipped, restored or was killed in."""
 
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
 
 from pipeline.common.layout import Layout
@@ -62,7 +63,8 @@ def mirror(params: Params, layout: Layout) -> Summary:
         return Summary(enabled=False)
     expected = children(params, layout)
     contents = {child.name: content(child) for child in expected}
-    evaluation = Evaluation(layout)
+    looked_at = [name for name in params.landscape.methods if name in params.methods]
+    evaluation = Evaluation(layout, product(params.seeds, looked_at))
     session = open_session(params, layout)
     with plain_errors(session.uri):
         runs: dict[str, list[Run]] = {}
@@ -111,8 +113,8 @@ def _settle(session: Session, child: Child, runs: "list[Run]", wanted: str, eval
 
 
 def _is_right(run: "Run", wanted: str, measured: dict[str, float]) -> bool:
-    """Finished, of the same content, and without test metrics that are no longer measured (MLflow cannot drop one)."""
-    outdated = {key for key in run.data.metrics if key.startswith("test/")} - set(measured)
+    """Finished, of the same content, and without metrics that are no longer measured (MLflow cannot drop one)."""
+    outdated = {key for key in run.data.metrics if key.startswith(("test/", "sharpness/"))} - set(measured)
     return run.info.status == "FINISHED" and run.data.tags.get(CONTENT) == wanted and not outdated
 
 

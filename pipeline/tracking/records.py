@@ -60,11 +60,26 @@ def audited(layout: Layout) -> dict[str, float]:
     return {f"audit/{name}": float(value) for name, value in found.items() if value is not None}
 
 
+def sharpness(layout: Layout, seed: int, method: str) -> dict[str, float]:
+    """How sharp the loss around one student is, `{"sharpness/trace": 1346.0, ...}`; empty where that is not known."""
+    path = layout.sharpness(seed, method)
+    if not path.is_file():
+        return {}
+    content = json.loads(path.read_text(encoding="utf-8"))
+    found = {"loss": content["loss"]}
+    for name in ("top_eigenvalue", "trace"):
+        found |= {name: content[name]["value"], f"{name}_error": content[name]["standard_error"]}
+    return {f"sharpness/{name}": float(value) for name, value in found.items()}
+
+
 class Evaluation:
     """The values measured once, after training, per child: `{"test/f1_macro": 0.6, ...}`."""
 
-    def __init__(self, layout: Layout):
-        """Read students.csv and teachers.csv; raises UserError where one is missing or malformed."""
+    def __init__(self, layout: Layout, landscapes: Iterable[tuple[int, str]] = ()):
+        """Read students.csv and teachers.csv, and of `landscapes`, pairs of seed and method, the sharpness.
+
+        Raises UserError where a table is missing or malformed.
+        """
         self._values: dict[str, dict[str, float]] = defaultdict(dict)
         columns = ("seed", "method", "checkpoint", "split", "metric", "class", "value")
         for row in _rows(layout.student_metrics, columns):
@@ -80,6 +95,8 @@ class Evaluation:
         for row in _rows(layout.training_metrics, TRAINING_COLUMNS):
             name = f"teacher/{row['pool']}/{row['network']}" if row["pool"] else row["network"]
             self._add(f"{name}/seed{row['seed']}", _key("training", row["metric"]), row["value"])
+        for seed, method in landscapes:
+            self._values[f"{method}/seed{seed}"] |= sharpness(layout, seed, method)
 
     def of(self, child: Child) -> dict[str, float]:
         """What was measured of one child; empty if nothing was."""
