@@ -1,4 +1,4 @@
-"""The loss around a network's weights, along filter-normalised random directions (method, section 11).
+"""The loss around a network's weights, along filter-normalised random directions (docs/landscape.md).
 
 Directions are those of Li et al. 2018 (arXiv 1712.09913): a filter of the direction is as long as the same filter of
 the weights, so that networks whose weights differ in scale can be compared. One grid point after the other: several at

@@ -20,18 +20,8 @@ from pipeline.data.views import Views
 from pipeline.distillation.losses import supervised_loss
 from pipeline.distillation.methods import METHODS
 from pipeline.evaluation import hessian
-from pipeline.evaluation.landscape import (
-    Losses,
-    UndefinedLossError,
-    Weights,
-    axis,
-    direction,
-    image_losses,
-    loss_at,
-    slice_along,
-    slice_points,
-    surface_row,
-)
+from pipeline.evaluation import landscape as around
+from pipeline.evaluation.landscape import Losses, UndefinedLossError, Weights, image_losses
 from pipeline.params.landscape import LandscapeParams
 from pipeline.params.tree import Params
 from pipeline.recipes.bench import Bench
@@ -132,19 +122,19 @@ def _explore(scene: Scene, params: LandscapeParams, kept: ResumeFile, folder: Pa
     losses, weights, draws = scene.losses, scene.weights, params.hessian.draws
     device = next(iter(weights.values())).device
     found: dict[str, list[Any]] = kept.load(device) or {"surface": [], "slices": [], "eigenvalue": [], "trace": []}
-    steps, fine = (axis(params.radius, points) for points in (params.grid, slice_points(params.grid)))
-    directions = [direction(weights, params.seed, number) for number in (1, 2)]
+    steps, fine = (around.axis(params.radius, points) for points in (params.grid, around.slice_points(params.grid)))
+    directions = [around.direction(weights, params.seed, number) for number in (1, 2)]
     makers: dict[str, tuple[int, Callable[[int], Any]]] = {
         "surface": (
             params.grid,
-            lambda row: surface_row(losses, weights, directions, steps, float(steps[row]), params.clamp),
+            lambda row: around.surface_row(losses, weights, directions, steps, float(steps[row]), params.clamp),
         ),
-        "slices": (2, lambda along: slice_along(losses, weights, directions[along], fine, params.clamp)),
+        "slices": (2, lambda along: around.slice_along(losses, weights, directions[along], fine, params.clamp)),
         "eigenvalue": (1, lambda _: _eigenvalue(scene, params)),
         "trace": (draws, lambda draw: hessian.trace_draw(losses, weights, params.seed, draw)),
     }
     try:
-        centre = loss_at(losses, weights, [], [], np.inf)
+        centre = around.loss_at(losses, weights, [], [], np.inf)
         with Progress(scene.title, sum(count for count, _ in makers.values()), "part") as progress:
             progress.advance(sum(map(len, found.values())))
             for name, (count, make) in makers.items():

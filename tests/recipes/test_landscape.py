@@ -20,6 +20,7 @@ from pipeline.common.errors import SettingError, UserError
 from pipeline.common.layout import Layout
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation import hessian
+from pipeline.evaluation import landscape as around
 from pipeline.params.tree import Params
 from pipeline.recipes import landscape as recipe
 from pipeline.recipes.landscape import SHARPNESS, SLICES, SURFACE, landscape
@@ -191,7 +192,7 @@ def watch(monkeypatch, calls: list[str], most: int) -> None:
     """Note each part that is computed, and kill the process at the beginning of number `most`."""
     monkeypatch.undo()
     for module, name in (
-        (recipe, "surface_row"), (recipe, "slice_along"), (recipe, "_eigenvalue"), (hessian, "trace_draw"),
+        (around, "surface_row"), (around, "slice_along"), (recipe, "_eigenvalue"), (hessian, "trace_draw"),
     ):  # fmt: skip
         real = getattr(module, name)
 
