@@ -6,12 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from pipeline.common.seeds import stream
 from pipeline.evaluation.landscape import Losses, Weights
 
 Product = Callable[[Tensor], Tensor]
 """v -> H v, both (P,)."""
+TWICE = sdpa_kernel(SDPBackend.MATH)
+"""Fused attention has no second derivative."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +32,7 @@ class Eigenvalue:
     converged: bool
 
 
+@TWICE
 def hessian_product(losses: Losses, weights: Weights, vector: Tensor) -> Tensor:
     """Return H v, (P,), of the mean loss over all images; P counts the elements of `weights`, in their order.
 
@@ -43,6 +47,7 @@ def hessian_product(losses: Losses, weights: Weights, vector: Tensor) -> Tensor:
     return total / images
 
 
+@TWICE
 def curvatures(losses: Losses, weights: Weights, vector: Tensor) -> np.ndarray:
     """Return v'Hv of the mean loss of each block alone: of each image, where blocks are single images.
 

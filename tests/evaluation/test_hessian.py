@@ -124,6 +124,26 @@ def test_curvatures_of_single_images_average_to_the_eigenvalue():
     assert standard_error(by_image) == pytest.approx(by_image.std() / np.sqrt(5))
 
 
+def test_attention_has_second_derivatives():
+    """The fused kernels that torch would pick have none."""
+    drawn = torch.Generator().manual_seed(0)
+    weights = {"a": torch.randn(4, 4, generator=drawn)}
+    tokens = torch.randn(1, 2, 5, 4, generator=drawn)
+
+    def losses(weights: Weights) -> Iterator[Tensor]:
+        queries = tokens @ weights["a"]
+        yield F.scaled_dot_product_attention(queries, tokens, tokens).square().sum().view(1)
+
+    vector = torch.randn(16, generator=drawn)
+    gradients = []
+    for step in (1e-2, -1e-2):
+        leaf = {"a": (weights["a"] + step * vector.view(4, 4)).requires_grad_()}
+        (gradient,) = torch.autograd.grad(next(losses(leaf)).sum(), leaf["a"])
+        gradients.append(gradient.flatten())
+    expected = (gradients[0] - gradients[1]) / 2e-2
+    torch.testing.assert_close(hessian_product(losses, weights, vector), expected, rtol=0.01, atol=0.01)
+
+
 def test_the_hessian_of_a_logistic_regression_is_x_p_x():
     """mean of x x' p (1 - p), also where the images come in blocks and a bias is trained."""
     drawn = np.random.default_rng(0)
