@@ -4,7 +4,6 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from pipeline.common.errors import SettingError
 from pipeline.distillation.methods import METHODS
 from pipeline.params.base import Names, Section, Seed
 from pipeline.params.methods import require_methods
@@ -22,7 +21,7 @@ class LandscapeParams(Section):
     """Grid, images and directions of the loss surfaces, and the Hessian."""
 
     methods: Annotated[Names, Field(min_length=1, description="the methods whose students are looked at")]
-    images: Annotated[int, Field(ge=2, le=4096, description="number of test images, 2 to 4096")]
+    images: Annotated[int, Field(ge=2, le=4096, description="test images, 2 to 4096; all of a smaller test split")]
     grid: Annotated[int, Field(ge=3, le=201, description="points along each axis, odd, 3 to 201")]
     radius: Annotated[float, Field(gt=0, le=10, description="how far each axis reaches, in (0, 10]")]
     clamp: Annotated[float, Field(gt=0, description="the highest loss that is drawn, in nats, greater than 0")]
@@ -44,11 +43,3 @@ class LandscapeParams(Section):
                 "no loss landscape; leave it out"
             )
         return self
-
-    def require_images(self, test: int, origin: str) -> None:
-        """Raise SettingError where the test split has fewer images, `test`, than are asked for."""
-        if self.images > test:
-            raise SettingError(
-                f"{origin}: landscape.images is {self.images}, but the test split has {test:,} images; set it to "
-                f"{test} or less"
-            )

@@ -62,8 +62,8 @@ def landscape(workshop: Workshop, params: Params, layout: Layout, seed: int, met
     own, network, prepared = METHODS[method], params.student_network, workshop.data.prepared(params)
     trained = layout.student_weights(seed, own.pool, own.run, own.checkpoint)
     test = prepared.rows("test")
-    params.landscape.require_images(len(test), "landscape")
-    chosen = stream(params.landscape.seed, "landscape/images", 0).choice(len(test), params.landscape.images, False)
+    images = min(params.landscape.images, len(test))
+    chosen = stream(params.landscape.seed, "landscape/images", 0).choice(len(test), images, False)
     chosen.sort()
     title = f"landscape {method}, seed {seed}"
     decides = {

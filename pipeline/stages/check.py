@@ -41,7 +41,6 @@ def inspect(params: Params, layout: Layout) -> pd.DataFrame:
     source = open_source(params)
     targets = encode(source.samples["label"], source.classes, params.task, origin=f"data.path {params.data.path}")
     split = splits.assign(source.samples, targets, source.classes, params.split)
-    params.landscape.require_images(int((split == "test").sum()), "params.yaml")
     nominal(params.noise, source.classes)
     ids = source.samples["sample_id"].to_numpy(dtype=str)
     _check_corrections(params, layout, source.classes, ids, targets, split)

@@ -191,7 +191,7 @@ def test_images_depend_on_the_parameters_of_their_own_source(make_params):
         ("landscape.radius", 0.0, "landscape.radius is 0.0: should be greater than 0"),
         ("landscape.radius", -1.0, "how far each axis reaches, in (0, 10]"),
         ("landscape.images", 0, "landscape.images is 0: should be greater than or equal to 2"),
-        ("landscape.images", -64, "number of test images, 2 to 4096"),
+        ("landscape.images", -64, "test images, 2 to 4096"),
         ("landscape.clamp", 0.0, "the highest loss that is drawn, in nats, greater than 0"),
         ("landscape.methods", [], "landscape.methods is []"),
         ("landscape.methods", ["roskd", "roskd"], "landscape: methods is ['roskd', 'roskd']; the values must be"),

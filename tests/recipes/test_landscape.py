@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from models.classifier import save_weights
 from models.heads import HeadAlone, head_layers
 from models.networks import build
-from pipeline.common.errors import SettingError, UserError
+from pipeline.common.errors import SettingError
 from pipeline.common.layout import Layout
 from pipeline.data.prepared import Prepared
 from pipeline.evaluation import hessian
@@ -253,10 +253,10 @@ def test_a_hessian_that_is_not_finite_names_the_student(project, monkeypatch):
         project.make()
 
 
-def test_fewer_test_images_than_are_asked_for_are_named(project):
+def test_of_a_smaller_test_split_all_images_are_taken(project):
     project.write_student()
-    with pytest.raises(UserError, match=r"landscape\.images is 21, but the test split has 20 images; set it to 20 or"):
-        project.node(images=21)
+    assert project.node(images=21).decides["images"] == project.node(images=20).decides["images"]
+    assert project.node(images=19).decides["images"] != project.node(images=20).decides["images"]
 
 
 def test_the_stage_links_the_files_and_leaves_a_method_without_a_student_out(project, monkeypatch, capsys):

@@ -113,20 +113,6 @@ def test_presets_name_the_same_parameters_so_that_switching_leaves_nothing_behin
     assert len({frozenset(keys(overlay)) for overlay in overlays.values()}) == 1
 
 
-def test_more_images_for_the_landscape_than_the_test_split_has_are_refused(workplace):
-    table = check.inspect(lay(), LAYOUT)
-    images = int(table["samples"]["test"])
-    change("landscape", images=images)
-    check.inspect(params_file.load(), LAYOUT)
-    change("landscape", images=images + 1)
-    with pytest.raises(UserError) as error:
-        check.inspect(params_file.load(), LAYOUT)
-    assert str(error.value) == (
-        f"params.yaml: landscape.images is {images + 1}, but the test split has {images} images; set it to {images} or "
-        "less"
-    )
-
-
 def test_the_phantom_preset_restores_the_default_and_every_comment(workplace):
     original, path = Path("params.yaml").read_text(), str(ROOT / "pipeline/data/phantom.py")
     default = params_file.read_yaml(Path("params.yaml"))
