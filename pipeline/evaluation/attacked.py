@@ -107,8 +107,12 @@ def read_attacked(path: Path) -> Attacked:
     try:
         with np.load(path) as stored:
             arrays = {name: stored[name] for name in stored.files}
-        facts = [arrays.pop(name) for name in ("sample_ids", "groups", "targets")]
-        thresholds = arrays.pop("thresholds", None)
-        return Attacked(*facts, thresholds, {setting_of(key): found for key, found in arrays.items()})
+        return Attacked(
+            sample_ids=arrays.pop("sample_ids"),
+            groups=arrays.pop("groups"),
+            targets=arrays.pop("targets"),
+            thresholds=arrays.pop("thresholds", None),
+            logits={setting_of(key): found for key, found in arrays.items()},
+        )
     except (OSError, ValueError, EOFError, KeyError, BadZipFile) as error:
         raise UserError(f"{path}: cannot be read ({error}). Run make repro again, which makes it") from error

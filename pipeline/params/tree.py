@@ -1,6 +1,5 @@
 """The typed tree of params.yaml: validated at construction, frozen afterwards."""
 
-import difflib
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Self
 
@@ -21,6 +20,8 @@ from pipeline.params.learning import (
     TeacherParams,
     TrainingParams,
 )
+from pipeline.params.methods import require_methods
+from pipeline.params.robustness import RobustnessParams
 from pipeline.params.study import StudyParams
 
 
@@ -118,6 +119,8 @@ class AuditParams(Section):
 
 PLACES = {"data.path", "data.corrections", "data.medmnist.download"}
 """Where things are; the data and the corrections count by their content instead."""
+AFTERWARDS = ("machine.", "methods", "audit.", "robustness.", "tracking.", "study.")
+"""What trains nothing: machines, and what is done with the networks once they are trained."""
 TASKS_OF_SOURCE: dict[str, tuple[Task, ...]] = {
     "phantom": ("multiclass", "multilabel"),
     "isic2019": ("multiclass",),
@@ -152,6 +155,7 @@ class Params(Section):
     rivals: RivalParams
     smoothing: SmoothingParams
     audit: AuditParams
+    robustness: RobustnessParams
     tracking: TrackingParams
     study: StudyParams
 
@@ -244,13 +248,7 @@ class Params(Section):
 
     @model_validator(mode="after")
     def _methods_are_known(self) -> Self:
-        if len(set(self.methods)) < len(self.methods):
-            raise ValueError(f"methods is {list(self.methods)}; the values must be unique")
-        for name in self.methods:
-            if name not in METHODS:
-                near = difflib.get_close_matches(name, METHODS, 1)
-                hint = f"did you mean {near[0]}?" if near else f"the methods are {', '.join(METHODS)}"
-                raise ValueError(f"methods names {name!r}, which is no method; {hint}")
+        require_methods(self.methods, "methods")
         return self
 
     @model_validator(mode="after")
@@ -292,7 +290,5 @@ def of_images(params: Params) -> dict[str, Any]:
 def decisive(params: Params) -> dict[str, Any]:
     """Return the leaves that say what is computed: without paths, machines, the tracker and studies."""
     return {
-        name: value
-        for name, value in flatten(params).items()
-        if name not in PLACES and not name.startswith(("machine.", "methods", "audit.", "tracking.", "study."))
+        name: value for name, value in flatten(params).items() if name not in PLACES and not name.startswith(AFTERWARDS)
     }

@@ -26,6 +26,7 @@ WITHOUT_OPTIONS = {
     "subsets": "Choose the teachers' overlapping subsets.",
     "features": "Store what frozen backbones make of every view.",
     "evaluate": "Measure all networks on validation and test.",
+    "robustness_compare": "Compare the attacked students.",
     "audit": "Rank the labels that teachers who never saw the sample doubt.",
     "export": "Export the served method's student to ONNX.",
     "report": "Write the table and the page.",
@@ -38,7 +39,7 @@ def _run(module: str, /, **arguments: object) -> None:
 
 
 def _add(name: str, meaning: str) -> None:
-    app.command(name, help=meaning)(lambda: _run(name))
+    app.command(name.replace("_", "-"), help=meaning)(lambda: _run(name))
 
 
 @app.command()
@@ -71,6 +72,12 @@ def soft_labels(seed: Seed, pool: Pool) -> None:
 def student(seed: Seed, group: Group) -> None:
     """Train the students of one group."""
     _run("student", seed=seed, group=group)
+
+
+@app.command()
+def robustness(seed: Seed, method: Annotated[str, typer.Option(help="one of robustness.methods")]) -> None:
+    """Attack one student, and check whether the attacks can be trusted."""
+    _run("robustness", seed=seed, method=method)
 
 
 @app.command("all")

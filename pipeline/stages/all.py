@@ -1,6 +1,7 @@
 """The whole pipeline in order, in one process and without DVC: for a bare GPU node."""
 
 from collections.abc import Iterator
+from itertools import product
 
 from pipeline.common.errors import UserError
 from pipeline.common.layout import POOLS, Layout
@@ -21,7 +22,11 @@ def calls(params: Params) -> Iterator[Call]:
             yield f"teacher_{pool}", "teacher", {"seed": seed, "pool": pool}
             yield f"soft_labels_{pool}", "soft_labels", {"seed": seed, "pool": pool}
             yield f"student_{pool}", "student", {"seed": seed, "group": pool}
-    for name in ("evaluate", "audit", "export", "report", "track"):
+    for name in ("evaluate", "audit"):
+        yield name, name, {}
+    for seed, method in product(params.seeds, params.robustness.methods):
+        yield "robustness", "robustness", {"seed": seed, "method": method}
+    for name in ("robustness_compare", "export", "report", "track"):
         yield name, name, {}
 
 

@@ -14,6 +14,8 @@ TINY = {
     "images: 2000": "images: 160",
     "image_size: 64 ": "image_size: 32 ",
     "epochs: 24 ": "epochs: 2 ",
+    "images: 64 ": "images: 8 ",
+    "queries: 200": "queries: 10",
     f"  architectures: {FIVE}": "  architectures: [resnet18, mobilenet_v2]",
 }
 

@@ -26,7 +26,7 @@ TEACHERS = ["resnet18", "mobilenet_v2"]
 EVERY_STAGE = {
     "check", "code", "prepare", "split", "noise", "subsets", "features", "evaluate", "audit", "export", "report",
     "track", "student_plain@0", "student_full@0", "student_subset@0", "soft_labels_full@0", "soft_labels_subset@0",
-    "teacher_full@0", "teacher_subset@0",
+    "teacher_full@0", "teacher_subset@0", "robustness@0-roskd", "robustness@0-baseline_3", "robustness_compare",
 }  # fmt: skip
 ALWAYS = {"features", "track"}
 """What DVC runs every time: a file of pretrained weights, or the tracker, may have changed."""

@@ -97,7 +97,11 @@ def test_all_stages_follow_each_other_from_the_one_asked_for(monkeypatch, make_p
     all_stages.run(params, layout)
     whole = list(ran)
     assert [module for module, _ in whole[:7]] == ["check", "code", "prepare", "split", "noise", "subsets", "features"]
-    assert [module for module, _ in whole[-5:]] == ["evaluate", "audit", "export", "report", "track"]
+    last = [module for module, _ in whole]
+    last = last[last.index("evaluate") :]
+    assert last == ["evaluate", "audit", *["robustness"] * 4, "robustness_compare", "export", "report", "track"]
+    attacks = [given for module, given in whole if module == "robustness"]
+    assert attacks[:2] == [{"seed": 4, "method": "roskd"}, {"seed": 4, "method": "baseline_3"}]
     each = [
         ("student", {"group": "plain"}), ("teacher", {"pool": "full"}), ("soft_labels", {"pool": "full"}),
         ("student", {"group": "full"}), ("teacher", {"pool": "subset"}), ("soft_labels", {"pool": "subset"}),
