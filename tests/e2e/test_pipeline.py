@@ -205,7 +205,8 @@ def test_what_runs_again_is_what_a_change_decides(finished, tmp_path):
     before = hashes(project, *OUTPUTS)
     project.change("tau: 4.0 ", "tau: 2.0 ")
     assert ran(project.repro()) == {
-        "check", "features", "student_full@0", "student_subset@0", "evaluate", "audit", "export", "report", "track",
+        "check", "features", "student_full@0", "student_subset@0", "evaluate", "audit", "robustness@0-roskd",
+        "robustness@0-baseline_3", "robustness_compare", "export", "report", "track",
     }  # fmt: skip
     after = hashes(project, *OUTPUTS)
     changed = {name for name in before if before[name] != after[name]}

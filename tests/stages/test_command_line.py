@@ -107,7 +107,7 @@ def test_all_stages_follow_each_other_from_the_one_asked_for(monkeypatch, make_p
         ("student", {"group": "full"}), ("teacher", {"pool": "subset"}), ("soft_labels", {"pool": "subset"}),
         ("student", {"group": "subset"}),
     ]  # fmt: skip
-    assert whole[7:-5] == [(module, {"seed": seed} | given) for seed in (4, 7) for module, given in each]
+    assert whole[7 : -len(last)] == [(module, {"seed": seed} | given) for seed in (4, 7) for module, given in each]
     assert "[teacher_subset] seed=7 pool=subset\n" in capsys.readouterr().out
     ran.clear()
     all_stages.run(params, layout, start_at="soft_labels_subset")
