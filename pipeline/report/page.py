@@ -10,9 +10,22 @@ from matplotlib.figure import Figure
 
 from pipeline.common.files import atomic, write_text
 from pipeline.common.layout import Layout
-from pipeline.distillation.methods import PLAIN, SUBJECT
+from pipeline.distillation.methods import METHODS, PLAIN, SUBJECT
 from pipeline.params.tree import Params
-from pipeline.report import corrected, data_card, data_plots, doubts, findings, heatmap, plots, style, tables, training
+from pipeline.report import (
+    corrected,
+    data_card,
+    data_plots,
+    doubts,
+    findings,
+    heatmap,
+    plots,
+    robustness,
+    robustness_plots,
+    style,
+    tables,
+    training,
+)
 from pipeline.report.results import Results, load
 from pipeline.report.templates import environment
 from pipeline.report.terminal import terminal_table
@@ -24,6 +37,7 @@ FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "confusion": lambda results: plots.confusion(results, (PLAIN, SUBJECT)),
     "student_curves": plots.student_curves,
     "teacher_curves": plots.teacher_curves,
+    "robustness": robustness_plots.curves,
     "group_sizes": data_plots.group_sizes,
     "transition": data_plots.transition,
     "overlap": data_plots.overlap,
@@ -89,5 +103,7 @@ def render(results: Results, embedded: dict[str, Embedded], template: str) -> st
             corrected=corrected,
             card=data_card,
             heatmap=heatmap,
+            robustness=robustness,
+            methods=METHODS,
         )
     )
