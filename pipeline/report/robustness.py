@@ -52,8 +52,7 @@ class Robustness:
         table = self.figures
         keys = (table["method"] == method) & (table["attack"] == attack) & (table["metric"] == metric)
         rows = table.loc[keys & ((table["norm"] == norm) & (table["eps"] == eps) | (attack == ""))].to_dict("records")
-        empty = dict.fromkeys(("value", "sd", "low", "high"), np.nan)
-        return {str(key): value for key, value in rows[0].items()} if rows else empty
+        return {name: float(rows[0][name]) if rows else np.nan for name in ("value", "sd", "low", "high")}
 
     def difference(self, other: str, attack: str, norm: str, eps: float, metric: str) -> Difference | None:
         """SUBJECT minus another method under an attack, with seeds resampled too where that was done."""
@@ -244,10 +243,11 @@ def _outcome(outcomes: pd.DataFrame, norm: str) -> str:
     if outcomes.empty:
         return "–"
     passed, n = int((outcomes["passed"] == 1).sum()), len(outcomes)
-    worst = outcomes.loc[outcomes["value"].idxmax()] if outcomes["value"].notna().any() else outcomes.iloc[0]
-    value = f"{worst['value']:.1%}" if not norm else f"{signed(worst['value'])} at {budget(norm, worst['eps'])}"
+    worst = outcomes.sort_values("value", na_position="first").to_dict("records")[-1]
+    value, eps = float(worst["value"]), float(worst["eps"])
+    text = f"{signed(value)} at {budget(norm, eps)}" if norm else f"{value:.1%}"
     seeds = f" ({passed} of {n} seeds)" if n > 1 else ""
-    return f"{'✓' if passed == n else '✗'} {value}{seeds}".replace("-", "−")
+    return f"{'✓' if passed == n else '✗'} {text}{seeds}".replace("-", "−")
 
 
 def curve_rows(found: Robustness) -> list[Row]:

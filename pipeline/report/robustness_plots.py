@@ -1,5 +1,7 @@
 """Curves of the figures under attack over the budgets."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -44,10 +46,14 @@ def _legend(found: Robustness) -> list[Line2D]:
         Line2D([], [], color=style.METHOD_COLOURS[name], linewidth=4, label=METHODS[name].title)
         for name in found.methods
     ]
-    attacks = {"PGD": ("-", "o"), "FGSM": ("--", ""), "Square (no gradients)": ("", "s"), "from Baseline I": ("", "^")}
+    attacks: dict[str, dict[str, Any]] = {
+        "PGD": {"linestyle": "-", "marker": "o"},
+        "FGSM": {"linestyle": "--"},
+        "Square (no gradients)": {"linestyle": "", "marker": MARKS["square"]},
+        "from Baseline I": {"linestyle": "", "marker": MARKS["transfer"]},
+    }
     return methods + [
-        Line2D([], [], color=style.INK, linestyle=line, marker=mark, markerfacecolor="white", label=label)
-        for label, (line, mark) in attacks.items()
+        Line2D([], [], color=style.INK, markerfacecolor="white", label=label, **look) for label, look in attacks.items()
     ]
 
 
