@@ -10,10 +10,10 @@ export PRESET DATA WEIGHTS STUDY MODEL PORT WORKERS
 PORT ?= 5000
 WORKERS ?= 1
 .DEFAULT_GOAL := help
-.PHONY: help setup repro study test check format bench ui serve lock clean
+.PHONY: help setup repro robustness study test check format bench ui serve lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-10s %s\n", $$1, $$2}'
 	@echo "options: PRESET=name DATA=/path WEIGHTS=/path (repro, study), STUDY=name WORKERS=2 (study), BENCH=row (bench), PORT=5000 (ui, serve), MODEL=models:/name@champion (serve)"
 
 $(READY): requirements.lock
@@ -27,6 +27,10 @@ setup: $(READY) ## create .venv and install the locked dependencies
 
 repro: $(READY) ## run the whole experiment; PRESET=lesion-small DATA=/path runs it on your images
 	@python -m pipeline.stages preset $${PRESET:+"$$PRESET"} $${DATA:+--data "$$DATA"} $${WEIGHTS:+--weights "$$WEIGHTS"}
+	@dvc repro
+
+robustness: $(READY) ## attack the students over the full grids (most of an hour each on two CPU cores); trains nothing that is trained
+	@python -m pipeline.stages preset parts/robustness
 	@dvc repro
 
 study: $(READY) ## search or ablate; STUDY=name (a grid of params.yaml, else a search) WORKERS=2

@@ -48,6 +48,10 @@ class Layout:
         self.orders: Final = root / "audit/orders.csv"
         self.audit_page: Final = root / "audit/index.html"
         self.landscapes: Final = root / "landscape"
+        self.robustness: Final = root / "robustness"
+        self.robust_figures: Final = root / "metrics/robustness.csv"
+        self.robust_comparisons: Final = root / "metrics/robustness_comparisons.csv"
+        self.trust_checks: Final = root / "metrics/trust_checks.csv"
         self.onnx: Final = root / "onnx/student.onnx"
         self.onnx_meta: Final = root / "onnx/student.json"
         self.store: Final = root / "store"
@@ -119,6 +123,22 @@ class Layout:
     def sharpness(self, seed: int, method: str) -> Path:
         """Loss at the weights, top eigenvalue and trace of the Hessian (JSON)."""
         return self.landscape(seed, method) / "sharpness.json"
+
+    def attacked(self, seed: int, method: str) -> Path:
+        """The folder of the attacks on one student."""
+        return self.robustness / str(seed) / method
+
+    def attack_figures(self, seed: int, method: str) -> Path:
+        """Figures under each attack and budget: CSV with the columns attack, norm, eps, metric, value."""
+        return self.attacked(seed, method) / "attacks.csv"
+
+    def attack_checks(self, seed: int, method: str) -> Path:
+        """Whether the attacks can be trusted: CSV with the columns check, norm, eps, value, limit, passed."""
+        return self.attacked(seed, method) / "checks.csv"
+
+    def attacked_logits(self, seed: int, method: str) -> Path:
+        """The logits of clean and attacked images, with sample ids, groups and targets (npz)."""
+        return self.attacked(seed, method) / "logits.npz"
 
     def study(self, name: str) -> Path:
         """The folder of one study's tables, pictures and page."""

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from pipeline.common.files import atomic, write_text
 from pipeline.common.layout import Layout
-from pipeline.distillation.methods import PLAIN, SUBJECT
+from pipeline.distillation.methods import METHODS, PLAIN, SUBJECT
 from pipeline.params.tree import Params
 from pipeline.report import (
     corrected,
@@ -22,6 +22,8 @@ from pipeline.report import (
     landscape,
     landscape_plots,
     plots,
+    robustness,
+    robustness_plots,
     style,
     tables,
     training,
@@ -37,6 +39,7 @@ FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "confusion": lambda results: plots.confusion(results, (PLAIN, SUBJECT)),
     "student_curves": plots.student_curves,
     "teacher_curves": plots.teacher_curves,
+    "robustness": robustness_plots.curves,
     "group_sizes": data_plots.group_sizes,
     "transition": data_plots.transition,
     "overlap": data_plots.overlap,
@@ -104,5 +107,7 @@ def render(results: Results, embedded: dict[str, Embedded], template: str) -> st
             card=data_card,
             heatmap=heatmap,
             landscape=landscape,
+            robustness=robustness,
+            methods=METHODS,
         )
     )

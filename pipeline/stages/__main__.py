@@ -26,6 +26,7 @@ WITHOUT_OPTIONS = {
     "subsets": "Choose the teachers' overlapping subsets.",
     "features": "Store what frozen backbones make of every view.",
     "evaluate": "Measure all networks on validation and test.",
+    "robustness_compare": "Compare the attacked students.",
     "audit": "Rank the labels that teachers who never saw the sample doubt.",
     "export": "Export the served method's student to ONNX.",
     "report": "Write the table and the page.",
@@ -38,7 +39,7 @@ def _run(module: str, /, **arguments: object) -> None:
 
 
 def _add(name: str, meaning: str) -> None:
-    app.command(name, help=meaning)(lambda: _run(name))
+    app.command(name.replace("_", "-"), help=meaning)(lambda: _run(name))
 
 
 @app.command()
@@ -77,6 +78,12 @@ def student(seed: Seed, group: Group) -> None:
 def landscape(seed: Seed, method: Annotated[str, typer.Option(help="one of landscape.methods")]) -> None:
     """Compute the loss around one student's weights."""
     _run("landscape", seed=seed, method=method)
+
+
+@app.command()
+def robustness(seed: Seed, method: Annotated[str, typer.Option(help="one of robustness.methods")]) -> None:
+    """Attack one student, and check whether the attacks can be trusted."""
+    _run("robustness", seed=seed, method=method)
 
 
 @app.command("all")

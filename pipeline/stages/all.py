@@ -26,7 +26,9 @@ def calls(params: Params) -> Iterator[Call]:
         yield name, name, {}
     for seed, method in product(params.seeds, params.landscape.methods):
         yield "landscape", "landscape", {"seed": seed, "method": method}
-    for name in ("export", "report", "track"):
+    for seed, method in product(params.seeds, params.robustness.methods):
+        yield "robustness", "robustness", {"seed": seed, "method": method}
+    for name in ("robustness_compare", "export", "report", "track"):
         yield name, name, {}
 
 

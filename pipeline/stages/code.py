@@ -7,7 +7,7 @@ from pipeline.recipes.code import fingerprint
 
 FINGERPRINTED = (
     "prepare", "split", "noise", "subsets", "features", "teacher", "soft_labels", "student", "evaluate", "audit",
-    "landscape", "export", "report",
+    "landscape", "robustness", "robustness_compare", "export", "report",
 )  # fmt: skip
 
 

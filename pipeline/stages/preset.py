@@ -57,7 +57,7 @@ def _set_weights(overlay: dict[str, Any], weights: str) -> None:
 
 def read_preset(name: str) -> dict[str, Any]:
     """Return the overlay of a preset; raises UserError that lists the known ones."""
-    known = sorted(path.stem for path in PRESETS.glob("*.yaml"))
+    known = sorted(str(path.relative_to(PRESETS).with_suffix("")) for path in PRESETS.rglob("*.yaml"))
     if name not in known:
         raise UserError(f"PRESET is {name!r}; the presets are {', '.join(known)}")
     return read_yaml(PRESETS / f"{name}.yaml")

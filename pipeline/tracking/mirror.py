@@ -113,8 +113,8 @@ def _settle(session: Session, child: Child, runs: "list[Run]", wanted: str, eval
 
 
 def _is_right(run: "Run", wanted: str, measured: dict[str, float]) -> bool:
-    """Finished, of the same content, and without metrics that are no longer measured (MLflow cannot drop one)."""
-    outdated = {key for key in run.data.metrics if key.startswith(("test/", "sharpness/"))} - set(measured)
+    """Finished, of the same content, and without figures that are no longer measured (MLflow cannot drop one)."""
+    outdated = {key for key in run.data.metrics if key.startswith(("test/", "sharpness/", "robust/"))} - set(measured)
     return run.info.status == "FINISHED" and run.data.tags.get(CONTENT) == wanted and not outdated
 
 

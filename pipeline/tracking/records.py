@@ -98,6 +98,19 @@ class Evaluation:
         for seed, method in landscapes:
             self._values[f"{method}/seed{seed}"] |= sharpness(layout, seed, method)
 
+        for row in _rows(layout.trust_checks, ("seed", "method", "passed")) if layout.trust_checks.is_file() else ():
+            self._add_attacked(layout, int(row["seed"]), row["method"], failed=row["passed"] != "1")
+
+    def _add_attacked(self, layout: Layout, seed: int, method: str, *, failed: bool) -> None:
+        """`robust/pgd/l2/0.25/f1_macro` and so on of one student, once, and how many of its trust checks failed."""
+        own = self._values[f"{method}/seed{seed}"]
+        if "robust/checks_failed" not in own:
+            own["robust/checks_failed"] = 0.0
+            for row in _rows(layout.attack_figures(seed, method), ("attack", "norm", "eps", "metric", "value")):
+                attack = (row["attack"], row["norm"], f"{float(row['eps']):.15g}") if row["attack"] else ("clean",)
+                self._add(f"{method}/seed{seed}", _key("robust", *attack, row["metric"]), row["value"])
+        own["robust/checks_failed"] += failed
+
     def of(self, child: Child) -> dict[str, float]:
         """What was measured of one child; empty if nothing was."""
         return self._values.get(child.name, {})

@@ -15,8 +15,10 @@ TINY = {
     "image_size: 64 ": "image_size: 32 ",
     "epochs: 24 ": "epochs: 2 ",
     "images: 64                   # test images that the loss": "images: 16 # test images that the loss",
+    "images: 64                 # test images that are attacked": "images: 8 # test images that are attacked",
     "  grid: 11 ": "  grid: 3 ",
     "    draws: 30 ": "    draws: 3 ",
+    "queries: 200": "queries: 10",
     f"  architectures: {FIVE}": "  architectures: [resnet18, mobilenet_v2]",
 }
 

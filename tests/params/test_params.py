@@ -68,7 +68,7 @@ def test_what_decides_a_result_names_no_machine_path_page_tracker_or_study(make_
     assert set(flatten(make_params())) - names == left_out | {
         name
         for name in flatten(make_params())
-        if name.split(".")[0] in ("machine", "audit", "landscape", "tracking", "study")
+        if name.split(".")[0] in ("machine", "audit", "landscape", "robustness", "tracking", "study")
     }
 
 
@@ -99,6 +99,39 @@ def test_images_depend_on_the_parameters_of_their_own_source(make_params):
         ("study.space", {"distillation.tau": {"low": 1}}, "needs low and high, or choices"),
         ("study.space", {"distillation.tau": {"lo": 1}}, "did you mean low?"),
         ("study.grids", {"mine": {"methods": [], "vary": [{}]}}, "study.grids.mine.methods"),
+        (
+            "robustness.methods",
+            ["roskd", "knn"],
+            "methods names 'knn', which answers from stored features and gives no",
+        ),
+        (
+            "robustness.methods",
+            ["roskdd"],
+            "robustness: methods names 'roskdd', which is no method; did you mean roskd?",
+        ),
+        ("robustness.methods", ["roskd", "roskd"], "the values must be unique"),
+        ("robustness.methods", [], "the methods whose students are tried"),
+        ("robustness.attacks.l2", [0.1, -0.5], "robustness.attacks: l2 has a budget of -0.5; budgets are in pixels"),
+        ("robustness.attacks.l2", [0.0], "greater than 0 and at most 1000"),
+        (
+            "robustness.attacks.linf",
+            [0],
+            "linf has a budget of 0; budgets are in 255ths, greater than 0 and at most 255",
+        ),
+        ("robustness.attacks.linf", [256], "at most 255"),
+        ("robustness.attacks.linf", [8, 4], "linf is [8.0, 4.0]; budgets must be unique and in ascending order"),
+        ("robustness.attacks.l2", [0.1, 0.1], "budgets must be unique"),
+        ("robustness.attacks.l3", [1], "robustness.attacks.l3 is not a parameter; known here: images, l2, linf"),
+        (
+            "robustness.attacks.autoattack",
+            1,
+            "robustness.attacks.autoattack is not a parameter; known here: images, l2",
+        ),
+        ("robustness.attacks.steps", 0, "robustness.attacks.steps is 0: should be greater than or equal to 1"),
+        ("robustness.attacks.restarts", 0, "restarts of PGD from random points, at least 1"),
+        ("robustness.attacks.queries", 0, "forward passes of the Square attack per image, at least 1"),
+        ("robustness.attacks.images", 0, "test images that are attacked, at least 1; null: all"),
+        ("robustness.attacks", TREE["robustness"]["attacks"] | {"l2": [], "linf": []}, "name at least one budget"),
         ("subsets.overlap", 1.2, "overlap ratio p in [0, 1]"),
         ("subsets.partitions", 0, "how often the data is divided anew, at least 1"),
         ("subsets.scheme", "ring", "'cyclic', 'core' or 'within'"),

@@ -12,6 +12,7 @@ import pytest
 from pipeline.common.layout import Layout
 from pipeline.params.tree import Params
 from tests.data.made_files import write_hashes
+from tests.report.attacked import write_attacked
 
 SPLIT = ["train"] * 6 + ["val"] * 2 + ["test"] * 4
 PUBLISHED = {
@@ -156,6 +157,7 @@ def write_rest(layout: Layout, task: str, seeds: Sequence[int], architectures: l
     """What may be missing: comparisons, intervals, teachers, histories, subsets, predictions, audit, images."""
     write_comparisons(layout, seeds)
     write_audit(layout, task)
+    write_attacked(layout, tuple(seeds))
     metrics = ("f1_macro", "auroc_macro")
     interval = {"checkpoint": "last", "low": 0.4, "high": 0.6, "n_groups": 2, "n_seeds": len(seeds)}
     write_csv(layout.intervals, [{"method": "baseline_1", "metric": m, "value": 0.5} | interval for m in metrics])

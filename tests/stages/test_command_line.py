@@ -97,16 +97,20 @@ def test_all_stages_follow_each_other_from_the_one_asked_for(monkeypatch, make_p
     all_stages.run(params, layout)
     whole = list(ran)
     assert [module for module, _ in whole[:7]] == ["check", "code", "prepare", "split", "noise", "subsets", "features"]
-    last = ["evaluate", "audit", *["landscape"] * 4, "export", "report", "track"]
-    assert [module for module, _ in whole[-9:]] == last
-    looked_at = [{"seed": seed, "method": method} for seed in (4, 7) for method in ("roskd", "baseline_3")]
-    assert [given for module, given in whole if module == "landscape"] == looked_at
+    last = [module for module, _ in whole]
+    last = last[last.index("evaluate") :]
+    assert last == [
+        "evaluate", "audit", *["landscape"] * 4, *["robustness"] * 4, "robustness_compare", "export", "report", "track",
+    ]  # fmt: skip
+    tried = [{"seed": seed, "method": method} for seed in (4, 7) for method in ("roskd", "baseline_3")]
+    for stage in ("landscape", "robustness"):
+        assert [given for module, given in whole if module == stage] == tried
     each = [
         ("student", {"group": "plain"}), ("teacher", {"pool": "full"}), ("soft_labels", {"pool": "full"}),
         ("student", {"group": "full"}), ("teacher", {"pool": "subset"}), ("soft_labels", {"pool": "subset"}),
         ("student", {"group": "subset"}),
     ]  # fmt: skip
-    assert whole[7:-9] == [(module, {"seed": seed} | given) for seed in (4, 7) for module, given in each]
+    assert whole[7 : -len(last)] == [(module, {"seed": seed} | given) for seed in (4, 7) for module, given in each]
     assert "[teacher_subset] seed=7 pool=subset\n" in capsys.readouterr().out
     ran.clear()
     all_stages.run(params, layout, start_at="soft_labels_subset")

@@ -137,6 +137,40 @@ def test_the_parent_sums_up_and_holds_the_files(client, layout, params):
         assert found == {f"{folder}/{name}" for name in names}, "no hidden file"
 
 
+def attack(finished, layout, values: dict[str, float], failed: int) -> None:
+    """Write what the attacks have left of RoS-KD: macro F1 by budget in L2 under PGD, and its trust checks."""
+    rows = [("", "", 0.0, "f1_macro", 0.75), *(("pgd", "l2", eps, "f1_macro", value) for eps, value in values.items())]
+    finished.write_csv(layout.attack_figures(0, "roskd"), "attack,norm,eps,metric,value", rows)
+    checks = [
+        (0, "roskd", "monotone", norm, 0.5, 0.0, 0.01, int(norm != "l2" or not failed)) for norm in ("l2", "linf")
+    ]
+    finished.write_csv(layout.trust_checks, "seed,method,check,norm,eps,value,limit,passed", checks)
+
+
+def test_a_students_run_keeps_its_figures_under_attack(client, finished, layout, params):
+    """Those of a budget that is no longer attacked go; what this run did not attack is not read."""
+    attack(finished, layout, {"0.25": 0.5, "1.0": 0.125}, failed=1)
+    finished.write_csv(
+        layout.attack_figures(0, "baseline_1"), "attack,norm,eps,metric,value", [("", "", 0, "f1_macro", 1)]
+    )
+    tracking.mirror(params, layout)
+
+    def robust(method: str) -> dict[str, float]:
+        metrics = children(client)[f"{method}/seed0"].data.metrics
+        return {key: value for key, value in metrics.items() if key.startswith("robust/")}
+
+    assert robust("roskd") == {
+        "robust/clean/f1_macro": 0.75, "robust/pgd/l2/0.25/f1_macro": 0.5, "robust/pgd/l2/1/f1_macro": 0.125,
+        "robust/checks_failed": 1,
+    }  # fmt: skip
+    assert robust("baseline_1") == robust("baseline_5") == {}
+    attack(finished, layout, {"0.25": 0.625}, failed=0)
+    assert counts(tracking.mirror(params, layout)) == (0, 12, 1, 0, 11)
+    assert robust("roskd") == {
+        "robust/clean/f1_macro": 0.75, "robust/pgd/l2/0.25/f1_macro": 0.625, "robust/checks_failed": 0,
+    }  # fmt: skip
+
+
 def test_the_parent_keeps_the_label_audit(client, finished, layout, params):
     summary = {"estimated_rate": 0.25, "known": {"average_precision": 0.75}}
     finished.write(layout.audit_summary, json.dumps(summary))
