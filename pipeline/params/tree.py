@@ -22,6 +22,7 @@ from pipeline.params.learning import (
     TrainingParams,
 )
 from pipeline.params.methods import require_methods
+from pipeline.params.robustness import RobustnessParams
 from pipeline.params.study import StudyParams
 
 
@@ -119,7 +120,7 @@ class AuditParams(Section):
 
 PLACES = {"data.path", "data.corrections", "data.medmnist.download"}
 """Where things are; the data and the corrections count by their content instead."""
-AFTERWARDS = ("machine.", "methods", "audit.", "landscape.", "tracking.", "study.")
+AFTERWARDS = ("machine.", "methods", "audit.", "landscape.", "robustness.", "tracking.", "study.")
 """What trains nothing: machines, and what is done with the networks once they are trained."""
 TASKS_OF_SOURCE: dict[str, tuple[Task, ...]] = {
     "phantom": ("multiclass", "multilabel"),
@@ -156,6 +157,7 @@ class Params(Section):
     smoothing: SmoothingParams
     audit: AuditParams
     landscape: LandscapeParams
+    robustness: RobustnessParams
     tracking: TrackingParams
     study: StudyParams
 

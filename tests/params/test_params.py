@@ -68,7 +68,7 @@ def test_what_decides_a_result_names_no_machine_path_page_tracker_or_study(make_
     assert set(flatten(make_params())) - names == left_out | {
         name
         for name in flatten(make_params())
-        if name.split(".")[0] in ("machine", "audit", "landscape", "tracking", "study")
+        if name.split(".")[0] in ("machine", "audit", "landscape", "robustness", "tracking", "study")
     }
 
 
@@ -129,6 +129,20 @@ def test_images_depend_on_the_parameters_of_their_own_source(make_params):
         ("methods", ["hinton"], "which is no method; the methods are baseline_1, baseline_2, baseline_3, stochastic_f"),
         ("methods", "roskd", "methods is 'roskd'"),
         ("study.storage", "", "study.storage is ''"),
+        ("robustness.methods", [], "robustness.methods is []"),
+        ("robustness.methods", ["roskd", "roskd"], "robustness: methods is ['roskd', 'roskd']; the values must be uni"),
+        ("robustness.methods", ["roskdd"], "methods names 'roskdd', which is no method; did you mean roskd?"),
+        ("robustness.methods", ["knn"], "methods names 'knn', which answers from stored features and has no network"),
+        ("robustness.corruptions.kinds", ["fog"], "robustness.corruptions: kinds names 'fog', which is no corruption"),
+        ("robustness.corruptions.kinds", ["jpg"], "which is no corruption; did you mean jpeg?"),
+        ("robustness.corruptions.kinds", [], "which corruptions, or null for those that suit"),
+        ("robustness.corruptions.kinds", ["jpeg", "jpeg"], "kinds is ['jpeg', 'jpeg']; the values must be unique"),
+        ("robustness.corruptions.severities", [1, 6], "robustness.corruptions.severities.1 is 6: should be less than "),
+        ("robustness.corruptions.severities", [0], "robustness.corruptions.severities.0 is 0: should be greater than "),
+        ("robustness.corruptions.severities", [], "robustness.corruptions.severities is []"),
+        ("robustness.corruptions.severities", [3, 3], "severities is [3, 3]; the values must be unique"),
+        ("robustness.corruptions.images", 1, "so many test images, at least 2, or null for all"),
+        ("robustness.external", "", "robustness.external is ''"),
         ("training.precision", "bf16", "'auto' or 'float32'"),
         ("seeds", [], "at least 1 item"),
         ("seeds", [1, 1], "seeds is [1, 1]; the values must be unique"),
