@@ -47,6 +47,11 @@ class Layout:
         self.near_duplicates: Final = root / "audit/near_duplicates.csv"
         self.orders: Final = root / "audit/orders.csv"
         self.audit_page: Final = root / "audit/index.html"
+        self.external: Final = root / "external"
+        self.external_images: Final = root / "external/images.npy"
+        self.external_samples: Final = root / "external/samples.csv"
+        self.external_report: Final = root / "external/report.json"
+        self.all_shifts: Final = root / "shift"
         self.landscapes: Final = root / "landscape"
         self.onnx: Final = root / "onnx/student.onnx"
         self.onnx_meta: Final = root / "onnx/student.json"
@@ -119,6 +124,22 @@ class Layout:
     def sharpness(self, seed: int, method: str) -> Path:
         """Loss at the weights, top eigenvalue and trace of the Hessian (JSON)."""
         return self.landscape(seed, method) / "sharpness.json"
+
+    def shift(self, seed: int, method: str) -> Path:
+        """The folder of a method's figures on corrupted images and on those of another source."""
+        return self.all_shifts / str(seed) / method
+
+    def corruption_figures(self, seed: int, method: str) -> Path:
+        """Figures by corruption and severity: CSV."""
+        return self.shift(seed, method) / "corruptions.csv"
+
+    def external_figures(self, seed: int, method: str) -> Path:
+        """Figures on the external test set and on our own: CSV; not there without an external set."""
+        return self.shift(seed, method) / "external.csv"
+
+    def shift_summary(self, seed: int, method: str) -> Path:
+        """What a method was tried on: JSON."""
+        return self.shift(seed, method) / "summary.json"
 
     def study(self, name: str) -> Path:
         """The folder of one study's tables, pictures and page."""

@@ -25,6 +25,7 @@ WITHOUT_OPTIONS = {
     "noise": "Make the labels that are trained on.",
     "subsets": "Choose the teachers' overlapping subsets.",
     "features": "Store what frozen backbones make of every view.",
+    "external": "Decode the external test set, if there is one.",
     "evaluate": "Measure all networks on validation and test.",
     "audit": "Rank the labels that teachers who never saw the sample doubt.",
     "export": "Export the served method's student to ONNX.",
@@ -77,6 +78,12 @@ def student(seed: Seed, group: Group) -> None:
 def landscape(seed: Seed, method: Annotated[str, typer.Option(help="one of landscape.methods")]) -> None:
     """Compute the loss around one student's weights."""
     _run("landscape", seed=seed, method=method)
+
+
+@app.command()
+def shift(seed: Seed, method: Annotated[str, typer.Option(help="one of robustness.methods")]) -> None:
+    """Try one student on corrupted images and on the external test set."""
+    _run("shift", seed=seed, method=method)
 
 
 @app.command("all")

@@ -1,9 +1,6 @@
 """Stage `export`: the served method's student of the first seed as one ONNX file, checked against PyTorch."""
 
-from models.classifier import load_weights
 from models.export import export_onnx, max_logit_difference
-from models.heads import HeadAlone
-from models.networks import build
 from pipeline.common.errors import UserError
 from pipeline.common.files import atomic, write_json
 from pipeline.common.layout import Layout
@@ -12,6 +9,7 @@ from pipeline.distillation.methods import METHODS, served
 from pipeline.evaluation.metrics import tune_thresholds
 from pipeline.evaluation.predictions import read_logits
 from pipeline.params.tree import Params
+from pipeline.recipes.trained import trained_student
 
 TOLERANCE = 1e-4
 """Largest difference of a logit between ONNX and PyTorch, float32."""
@@ -21,11 +19,7 @@ def run(params: Params, layout: Layout) -> None:
     """Write onnx/student.onnx and what serving must know of it; refuse a file that answers differently."""
     prepared, seed, name = load_prepared(layout, params.task), params.seeds[0], served(params.methods)
     method = METHODS[name]
-    network, trained = params.student_network, layout.student_weights(seed, method.pool, method.run, method.checkpoint)
-    frozen = network.weights if network.train == "head" else None
-    student = build(network.architecture, num_classes=len(prepared.classes), weights=frozen, **network.layers)
-    load_weights(student if frozen is None else HeadAlone(student.head), trained)
-    student.eval()
+    student = trained_student(params, layout, seed, name, len(prepared.classes))
     channels = prepared.images.shape[-1]
     with atomic(layout.onnx) as temporary:
         export_onnx(student, temporary, task=params.task, image_size=params.data.image_size, channels=channels)
