@@ -22,6 +22,8 @@ from pipeline.report import (
     landscape,
     landscape_plots,
     plots,
+    shift,
+    shift_plots,
     style,
     tables,
     training,
@@ -44,6 +46,8 @@ FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "suspects": doubts.sheet,
     "estimated_noise": doubts.matrix,
     "orders": doubts.curves,
+    "corruption_bars": shift_plots.corruption_bars,
+    "corruption_examples": shift_plots.corruption_examples,
 }
 """Every figure by the name of its PNG; None where the run holds nothing to draw."""
 
@@ -104,5 +108,6 @@ def render(results: Results, embedded: dict[str, Embedded], template: str) -> st
             card=data_card,
             heatmap=heatmap,
             landscape=landscape,
+            shift=shift,
         )
     )
