@@ -47,6 +47,11 @@ class Layout:
         self.near_duplicates: Final = root / "audit/near_duplicates.csv"
         self.orders: Final = root / "audit/orders.csv"
         self.audit_page: Final = root / "audit/index.html"
+        self.external: Final = root / "external"
+        self.external_images: Final = root / "external/images.npy"
+        self.external_samples: Final = root / "external/samples.csv"
+        self.external_report: Final = root / "external/report.json"
+        self.all_shifts: Final = root / "shift"
         self.landscapes: Final = root / "landscape"
         self.robustness: Final = root / "robustness"
         self.robust_figures: Final = root / "metrics/robustness.csv"
@@ -139,6 +144,22 @@ class Layout:
     def attacked_logits(self, seed: int, method: str) -> Path:
         """The logits of clean and attacked images, with sample ids, groups and targets (npz)."""
         return self.attacked(seed, method) / "logits.npz"
+
+    def shift(self, seed: int, method: str) -> Path:
+        """The folder of a method's figures on corrupted images and on those of another source."""
+        return self.all_shifts / str(seed) / method
+
+    def corruption_figures(self, seed: int, method: str) -> Path:
+        """Figures by corruption and severity: CSV."""
+        return self.shift(seed, method) / "corruptions.csv"
+
+    def external_figures(self, seed: int, method: str) -> Path:
+        """Figures on the external test set and on our own: CSV; not there without an external set."""
+        return self.shift(seed, method) / "external.csv"
+
+    def shift_summary(self, seed: int, method: str) -> Path:
+        """What a method was tried on: JSON."""
+        return self.shift(seed, method) / "summary.json"
 
     def study(self, name: str) -> Path:
         """The folder of one study's tables, pictures and page."""

@@ -20,7 +20,8 @@ from pipeline.common.labels import indicator
 from pipeline.evaluation.metrics import decide, mean_defined, probabilities, ratios
 
 METRICS = ("precision_macro", "recall_macro", "f1_macro", "auroc_macro")
-"""What `resample` computes; accuracy is available for multiclass besides. ECE is not: its bootstrap is biased."""
+"""What `resample` computes; specificity_macro is available besides, and for multiclass accuracy. ECE is not: its
+bootstrap is biased."""
 
 MIN_SEEDS = 5
 CELLS = 8_000_000  # numbers held at once while resampling an AUROC
@@ -117,7 +118,10 @@ def _count_figures(predicted: np.ndarray, positives: np.ndarray, draws: Draws) -
     hits, called, actual, sizes = np.split(counts, [C, 2 * C, 3 * C], axis=1)
     names = ("precision_macro", "recall_macro", "f1_macro")
     figures = {name: mean_defined(value) for name, value in zip(names, ratios(hits, called, actual), strict=True)}
-    return figures | {"accuracy": hits.sum(axis=1) / sizes[:, 0]}
+    negatives = sizes - actual
+    known = (actual > 0) & (negatives > 0)
+    specificity = np.where(known, (negatives - called + hits) / np.maximum(negatives, 1), np.nan)
+    return figures | {"specificity_macro": mean_defined(specificity), "accuracy": hits.sum(axis=1) / sizes[:, 0]}
 
 
 def _weighted(flags: np.ndarray, draws: Draws) -> np.ndarray:

@@ -24,6 +24,8 @@ from pipeline.report import (
     plots,
     robustness,
     robustness_plots,
+    shift,
+    shift_plots,
     style,
     tables,
     training,
@@ -47,6 +49,8 @@ FIGURES: dict[str, Callable[[Results], Figure | None]] = {
     "suspects": doubts.sheet,
     "estimated_noise": doubts.matrix,
     "orders": doubts.curves,
+    "corruption_bars": shift_plots.corruption_bars,
+    "corruption_examples": shift_plots.corruption_examples,
 }
 """Every figure by the name of its PNG; None where the run holds nothing to draw."""
 
@@ -109,5 +113,6 @@ def render(results: Results, embedded: dict[str, Embedded], template: str) -> st
             landscape=landscape,
             robustness=robustness,
             methods=METHODS,
+            shift=shift,
         )
     )

@@ -25,6 +25,7 @@ WITHOUT_OPTIONS = {
     "noise": "Make the labels that are trained on.",
     "subsets": "Choose the teachers' overlapping subsets.",
     "features": "Store what frozen backbones make of every view.",
+    "external": "Decode the external test set, if there is one.",
     "evaluate": "Measure all networks on validation and test.",
     "robustness_compare": "Compare the attacked students.",
     "audit": "Rank the labels that teachers who never saw the sample doubt.",
@@ -84,6 +85,12 @@ def landscape(seed: Seed, method: Annotated[str, typer.Option(help="one of lands
 def robustness(seed: Seed, method: Annotated[str, typer.Option(help="one of robustness.methods")]) -> None:
     """Attack one student, and check whether the attacks can be trusted."""
     _run("robustness", seed=seed, method=method)
+
+
+@app.command()
+def shift(seed: Seed, method: Annotated[str, typer.Option(help="one of robustness.methods")]) -> None:
+    """Try one student on corrupted images and on the external test set."""
+    _run("shift", seed=seed, method=method)
 
 
 @app.command("all")

@@ -14,7 +14,7 @@ Call = tuple[str, str, dict[str, object]]
 
 def calls(params: Params) -> Iterator[Call]:
     """Yield every stage in an order that respects dvc.yaml."""
-    for name in ("check", "code", "prepare", "split", "noise", "subsets", "features"):
+    for name in ("check", "code", "prepare", "split", "noise", "subsets", "features", "external"):
         yield name, name, {}
     for seed in params.seeds:
         yield "student_plain", "student", {"seed": seed, "group": "plain"}
@@ -26,6 +26,8 @@ def calls(params: Params) -> Iterator[Call]:
         yield name, name, {}
     for seed, method in product(params.seeds, params.landscape.methods):
         yield "landscape", "landscape", {"seed": seed, "method": method}
+    for seed, method in product(params.seeds, params.robustness.methods):
+        yield "shift", "shift", {"seed": seed, "method": method}
     for seed, method in product(params.seeds, params.robustness.methods):
         yield "robustness", "robustness", {"seed": seed, "method": method}
     for name in ("robustness_compare", "export", "report", "track"):

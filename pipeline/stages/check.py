@@ -14,6 +14,7 @@ from pipeline.common.layout import Layout
 from pipeline.common.tables import read_csv
 from pipeline.data import splits
 from pipeline.data.corrections import correct, read_corrections
+from pipeline.data.external import open_external
 from pipeline.data.noise_matrix import nominal
 from pipeline.data.sources import open_source
 from pipeline.params.tree import NoiseParams, Params
@@ -43,6 +44,8 @@ def inspect(params: Params, layout: Layout) -> pd.DataFrame:
     split = splits.assign(source.samples, targets, source.classes, params.split)
     nominal(params.noise, source.classes)
     ids = source.samples["sample_id"].to_numpy(dtype=str)
+    if params.robustness.external is not None:
+        open_external(params, source.classes, source.channels)
     _check_corrections(params, layout, source.classes, ids, targets, split)
     return splits.counts(split, targets, source.classes, source.samples["group_id"])
 

@@ -6,8 +6,8 @@ from pipeline.params.tree import Params
 from pipeline.recipes.code import fingerprint
 
 FINGERPRINTED = (
-    "prepare", "split", "noise", "subsets", "features", "teacher", "soft_labels", "student", "evaluate", "audit",
-    "landscape", "robustness", "robustness_compare", "export", "report",
+    "prepare", "split", "noise", "subsets", "features", "external", "teacher", "soft_labels", "student", "evaluate",
+    "audit", "landscape", "robustness", "robustness_compare", "shift", "export", "report",
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from pipeline.common.errors import masked
 from pipeline.common.files import sha256_file, sha256_json
 from pipeline.common.layout import Layout
 from pipeline.params.file import PARAMS_FILE
-from pipeline.tracking.records import Evaluation, audited, headlines, values_hash
+from pipeline.tracking.records import Evaluation, audited, headlines, shifted, values_hash
 from pipeline.tracking.runs import EVALUATION, NOTE, Child
 from pipeline.tracking.session import Point, Session
 
@@ -24,6 +24,11 @@ def attachments(layout: Layout) -> dict[str, list[Path]]:
         "splits": sorted(layout.splits.parent.glob("[!.]*.csv")),
         "data": [layout.data_report],
         "audit": [layout.audit_page, layout.suspects, layout.audit_summary],
+        "external": [layout.external_report],
+        **{
+            str(folder.relative_to(layout.root)): sorted(folder.glob("[!.]*"))
+            for folder in sorted(layout.all_shifts.glob("*/[!.]*"))
+        },
     }
 
 
@@ -36,7 +41,8 @@ def settle_parent(
     """
     parent = session.client.get_run(session.parent_id)
     session.show_data(parent)
-    values = headlines([child for child in expected if child.kind == "student"], evaluation) | audited(layout)
+    values = headlines([child for child in expected if child.kind == "student"], evaluation)
+    values |= audited(layout) | shifted(layout)
     files = {folder: [path for path in paths if path.is_file()] for folder, paths in attachments(layout).items()}
     parameters = masked(PARAMS_FILE.read_text(encoding="utf-8"))  # study.storage may hold a password
     hashes = {f"{folder}/{path.name}": sha256_file(path) for folder, paths in files.items() for path in paths}

@@ -16,10 +16,13 @@ from pipeline.distillation.methods import METHODS, SUBJECT
 from pipeline.evaluation.memorisation import TRAINING_COLUMNS
 from pipeline.evaluation.metrics import HEADLINES
 from pipeline.evaluation.predictions import TEACHER_COLUMNS
+from pipeline.evaluation.shift import ALL
 from pipeline.tracking.runs import Child
 from pipeline.tracking.session import Point
 from pipeline.training.history import read_history
 
+OVER_CORRUPTIONS = {"ce": "mce", "f1_macro": "corrupted_f1_macro", "error": "corrupted_error"}
+"""What is tracked of the mean over corruptions."""
 AT_HALF = "_at_0.5"
 """Suffix of metrics at the fixed threshold 0.5, at which the curves are taken; the plain names are at tuned ones."""
 
@@ -70,6 +73,29 @@ def sharpness(layout: Layout, seed: int, method: str) -> dict[str, float]:
     for name in ("top_eigenvalue", "trace"):
         found |= {name: content[name]["value"], f"{name}_error": content[name]["standard_error"]}
     return {f"sharpness/{name}": float(value) for name, value in found.items()}
+
+
+def shifted(layout: Layout) -> dict[str, float]:
+    """The figures under shift, means over seeds: `{"shift/mce/roskd": 0.7, "shift/external_f1_macro/roskd": 0.6, ...}`.
+
+    `corrupted_f1_macro` is the mean over corruptions and severities; without Baseline I there is no `mce`.
+    """
+    collected: dict[str, list[float]] = defaultdict(list)
+
+    def add(path: Path, name: str, text: str) -> None:
+        value = _number(text)
+        if value is not None:
+            collected[f"shift/{name}/{path.parent.name}"].append(value)
+
+    for path in sorted(layout.all_shifts.glob("*/[!.]*/corruptions.csv")):
+        for row in _rows(path, ("kind", "metric", "value")):
+            if row["kind"] == ALL and row["metric"] in OVER_CORRUPTIONS:
+                add(path, OVER_CORRUPTIONS[row["metric"]], row["value"])
+    for path in sorted(layout.all_shifts.glob("*/[!.]*/external.csv")):
+        for row in _rows(path, ("source", "metric", "value")):
+            if row["source"] == "external":
+                add(path, f"external_{row['metric']}", row["value"])
+    return {key: math.fsum(values) / len(values) for key, values in collected.items()}
 
 
 class Evaluation:

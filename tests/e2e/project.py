@@ -19,6 +19,7 @@ TINY = {
     "  grid: 11 ": "  grid: 3 ",
     "    draws: 30 ": "    draws: 3 ",
     "queries: 200": "queries: 10",
+    "severities: [1, 3, 5] ": "severities: [3] ",
     f"  architectures: {FIVE}": "  architectures: [resnet18, mobilenet_v2]",
 }
 

@@ -24,13 +24,13 @@ RUNS = {
 }
 TEACHERS = ["resnet18", "mobilenet_v2"]
 EVERY_STAGE = {
-    "check", "code", "prepare", "split", "noise", "subsets", "features", "evaluate", "audit", "export", "report",
-    "track", "student_plain@0", "student_full@0", "student_subset@0", "soft_labels_full@0", "soft_labels_subset@0",
-    "teacher_full@0", "teacher_subset@0", "landscape@0-roskd", "landscape@0-baseline_3",
-    "robustness@0-roskd", "robustness@0-baseline_3", "robustness_compare",
+    "check", "code", "prepare", "split", "noise", "subsets", "features", "external", "evaluate", "audit", "export",
+    "report", "track", "shift@0-roskd", "shift@0-baseline_3", "student_plain@0", "student_full@0", "student_subset@0",
+    "soft_labels_full@0", "soft_labels_subset@0", "teacher_full@0", "teacher_subset@0", "landscape@0-roskd",
+    "landscape@0-baseline_3", "robustness@0-roskd", "robustness@0-baseline_3", "robustness_compare",
 }  # fmt: skip
-ALWAYS = {"features", "track"}
-"""What DVC runs every time: a file of pretrained weights, or the tracker, may have changed."""
+ALWAYS = {"features", "external", "track"}
+"""What DVC runs every time: a file of pretrained weights, an external table, or the tracker, may have changed."""
 OUTPUTS = ("code", "data", "splits", "teachers", "soft_labels", "students", "predictions", "metrics", "landscape")
 
 
@@ -218,9 +218,9 @@ def test_what_runs_again_is_what_a_change_decides(finished, tmp_path):
     before = hashes(project, *OUTPUTS)
     project.change("tau: 4.0 ", "tau: 2.0 ")
     assert ran(project.repro()) == {
-        "check", "features", "student_full@0", "student_subset@0", "evaluate", "audit", "landscape@0-roskd",
-        "landscape@0-baseline_3", "robustness@0-roskd", "robustness@0-baseline_3", "robustness_compare", "export",
-        "report", "track",
+        "check", *ALWAYS, "student_full@0", "student_subset@0", "evaluate", "audit", "shift@0-roskd",
+        "shift@0-baseline_3", "landscape@0-roskd", "landscape@0-baseline_3", "robustness@0-roskd",
+        "robustness@0-baseline_3", "robustness_compare", "export", "report",
     }  # fmt: skip
     after = hashes(project, *OUTPUTS)
     changed = {name for name in before if before[name] != after[name]}

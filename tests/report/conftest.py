@@ -1,6 +1,5 @@
 """A finished run in miniature: 12 samples, two classes, artefacts with known numbers."""
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from pipeline.common.layout import Layout
 from pipeline.params.tree import Params
 from tests.data.made_files import write_hashes
 from tests.report.attacked import write_attacked
+from tests.report.shifted import write_csv, write_json, write_shift
 
 SPLIT = ["train"] * 6 + ["val"] * 2 + ["test"] * 4
 PUBLISHED = {
@@ -91,16 +91,6 @@ DOUBTED = {
 MEANS = {"baseline_1": 0.50, "baseline_3": 0.70, "baseline_3_same": 0.62, "baseline_5": 0.60, "roskd": 0.65}
 
 
-def write_csv(path: Path, rows: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pd.DataFrame(rows).to_csv(path, index=False)
-
-
-def write_json(path: Path, content: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(content), encoding="utf-8")
-
-
 def write_tables(layout: Layout, task: str, seeds: Sequence[int]) -> None:
     """What a report cannot do without; the figure of method m and seed s is MEANS[m] + s / 100."""
     ids = [f"s{i}" for i in range(12)]
@@ -158,6 +148,7 @@ def write_rest(layout: Layout, task: str, seeds: Sequence[int], architectures: l
     write_comparisons(layout, seeds)
     write_audit(layout, task)
     write_attacked(layout, tuple(seeds))
+    write_shift(layout, seeds)
     metrics = ("f1_macro", "auroc_macro")
     interval = {"checkpoint": "last", "low": 0.4, "high": 0.6, "n_groups": 2, "n_seeds": len(seeds)}
     write_csv(layout.intervals, [{"method": "baseline_1", "metric": m, "value": 0.5} | interval for m in metrics])

@@ -325,3 +325,19 @@ def test_too_many_folds_for_a_class_are_reported(workplace):
     table = check.inspect(lay(None, None), LAYOUT)
     assert table["samples"]["test"] == table["groups"]["test"] == 8
     assert (table.to_numpy() >= 1).all()
+
+
+def test_an_external_table_is_checked_before_anything_runs(workplace):
+    """Its columns are those of data.table whatever the source is; classes are the lesions'."""
+    folder = workplace / "clinic"
+    folder.mkdir()
+    Image.new("RGB", (9, 9)).save(folder / "a.jpg")
+    for label, message in ((None, "no such file; name a CSV"), ("melanoma", "no class of its labels is one of ours")):
+        if label:
+            (folder / "t.csv").write_text(f"image,label\na.jpg,{label}\n")
+        params = params_file.with_values(lay(), {"robustness.external": str(folder / "t.csv")}, "test")
+        with pytest.raises(UserError, match=message):
+            check.run(params, LAYOUT)
+    (folder / "t.csv").write_text("image,label\na.jpg,MEL\n")
+    check.run(params, LAYOUT)
+    assert Path("artifacts/check.txt").exists()

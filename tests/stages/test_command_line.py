@@ -96,25 +96,28 @@ def test_all_stages_follow_each_other_from_the_one_asked_for(monkeypatch, make_p
     params, layout = make_params(seeds=[4, 7]), Layout(tmp_path)
     all_stages.run(params, layout)
     whole = list(ran)
-    assert [module for module, _ in whole[:7]] == ["check", "code", "prepare", "split", "noise", "subsets", "features"]
+    first = ["check", "code", "prepare", "split", "noise", "subsets", "features", "external"]
+    assert [module for module, _ in whole[:8]] == first
     last = [module for module, _ in whole]
     last = last[last.index("evaluate") :]
+    tried = ["landscape", "robustness", "shift"]
     assert last == [
-        "evaluate", "audit", *["landscape"] * 4, *["robustness"] * 4, "robustness_compare", "export", "report", "track",
+        "evaluate", "audit", *["landscape"] * 4, *["shift"] * 4, *["robustness"] * 4, "robustness_compare", "export",
+        "report", "track",
     ]  # fmt: skip
-    tried = [{"seed": seed, "method": method} for seed in (4, 7) for method in ("roskd", "baseline_3")]
-    for stage in ("landscape", "robustness"):
-        assert [given for module, given in whole if module == stage] == tried
+    looked_at = [{"seed": seed, "method": method} for seed in (4, 7) for method in ("roskd", "baseline_3")]
+    for stage in tried:
+        assert [given for module, given in whole if module == stage] == looked_at
     each = [
         ("student", {"group": "plain"}), ("teacher", {"pool": "full"}), ("soft_labels", {"pool": "full"}),
         ("student", {"group": "full"}), ("teacher", {"pool": "subset"}), ("soft_labels", {"pool": "subset"}),
         ("student", {"group": "subset"}),
     ]  # fmt: skip
-    assert whole[7 : -len(last)] == [(module, {"seed": seed} | given) for seed in (4, 7) for module, given in each]
+    assert whole[8 : -len(last)] == [(module, {"seed": seed} | given) for seed in (4, 7) for module, given in each]
     assert "[teacher_subset] seed=7 pool=subset\n" in capsys.readouterr().out
     ran.clear()
     all_stages.run(params, layout, start_at="soft_labels_subset")
-    assert ran == whole[12:]
+    assert ran == whole[13:]
 
 
 def test_a_start_that_is_no_stage_is_reported(monkeypatch, capsys):

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from models.names import Task
 from pipeline.common.errors import UserError
-from pipeline.common.tables import read_table
+from pipeline.common.tables import read_csv, read_table
 from pipeline.data.sources.base import ImageFiles, Source, require_folder
 from pipeline.data.sources.image_paths import colour_channels, leaves, resolve
 from pipeline.data.sources.table_labels import is_missing, read_labels
@@ -28,7 +28,7 @@ def open_table(task: Task, params: DataParams) -> Source:
     root, columns = Path(params.path), params.table
     require_folder(root, f"the images and the table {columns.file} (data.table.file)")
     path = _table_path(root, columns.file)
-    table = _read(path, _wanted(columns))
+    table = read_columns(path, _wanted(columns))
     files = resolve(table[columns.image], root, path, columns.image)
     labels, classes = read_labels(table, columns, task, path)
     samples = pd.DataFrame({"sample_id": table[columns.image], "group_id": table[columns.image], "label": labels})
@@ -59,8 +59,11 @@ def _wanted(columns: TableParams) -> list[str]:
     return list(dict.fromkeys(name for name in names if name is not None))
 
 
-def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
-    """Return those columns as text, a missing cell as the empty string, rows numbered from 0."""
+def read_columns(path: Path, columns: Sequence[str]) -> pd.DataFrame:
+    """Return those columns of a CSV or Parquet file as text, a missing cell as the empty string, rows numbered from 0.
+
+    Raises UserError where the file cannot be read, is empty or lacks a column.
+    """
     match path.suffix.lower():
         case ".csv":
             table = read_table(path, columns)
@@ -69,6 +72,16 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
         case other:
             raise UserError(f"{path}: is a {other or 'file without ending'}; data.table.file is a .csv or a .parquet")
     return table[list(columns)].fillna("")
+
+
+def column_names(path: Path) -> list[str]:
+    """Return the names of a table's columns. Raises UserError where the file cannot be read."""
+    if path.suffix.lower() == ".parquet":
+        try:
+            return pq.read_schema(path).names
+        except (OSError, pa.ArrowException) as error:
+            raise UserError(f"{path}: cannot be read as Parquet: {error}") from error
+    return list(read_csv(path).columns)
 
 
 def _read_parquet(path: Path, columns: Sequence[str]) -> pd.DataFrame:
