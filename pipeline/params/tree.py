@@ -21,6 +21,7 @@ from pipeline.params.learning import (
     TeacherParams,
     TrainingParams,
 )
+from pipeline.params.serving import ServingParams
 from pipeline.params.study import StudyParams
 
 
@@ -118,6 +119,8 @@ class AuditParams(Section):
 
 PLACES = {"data.path", "data.corrections", "data.medmnist.download"}
 """Where things are; the data and the corrections count by their content instead."""
+NOT_DECISIVE = ("machine.", "methods", "audit.", "tracking.", "serving.", "study.")
+"""Sections that say how or where something is computed, shown or served."""
 TASKS_OF_SOURCE: dict[str, tuple[Task, ...]] = {
     "phantom": ("multiclass", "multilabel"),
     "isic2019": ("multiclass",),
@@ -153,6 +156,7 @@ class Params(Section):
     smoothing: SmoothingParams
     audit: AuditParams
     tracking: TrackingParams
+    serving: ServingParams
     study: StudyParams
 
     def teacher_networks(self, pool: Pool | None) -> dict[str, Network]:
@@ -294,5 +298,5 @@ def decisive(params: Params) -> dict[str, Any]:
     return {
         name: value
         for name, value in flatten(params).items()
-        if name not in PLACES and not name.startswith(("machine.", "methods", "audit.", "tracking.", "study."))
+        if name not in PLACES and not name.startswith(NOT_DECISIVE)
     }

@@ -125,7 +125,10 @@ def test_labels_of_test_are_published_and_no_group_is_in_two_splits(finished):
 
 def test_the_onnx_file_answers_as_the_smoothed_student(finished):
     artifacts = finished[0].path / "artifacts"
-    assert sorted(path.name for path in (artifacts / "onnx").iterdir()) == ["student.json", "student.onnx"]
+    meta = json.loads((artifacts / "onnx/student.json").read_text())
+    written = {path.name for path in (artifacts / "onnx").iterdir()}
+    assert written - {"student_float16.onnx"} == {"config.pbtxt", "student.json", "student.onnx"}
+    assert ("student_float16.onnx" in written) is meta["float16"]["kept"]
     session = onnxruntime.InferenceSession(artifacts / "onnx/student.onnx", providers=["CPUExecutionProvider"])
     stored = np.load(artifacts / "predictions/0/roskd-smoothed.npz")
     split = pd.read_csv(artifacts / "splits/splits.csv")["split"]
@@ -133,7 +136,6 @@ def test_the_onnx_file_answers_as_the_smoothed_student(finished):
     probabilities, logits = session.run(["probabilities", "logits"], {"pixels": pixels})
     assert np.abs(logits - stored["test_logits"]).max() <= 1e-4
     assert probabilities.sum(axis=1) == pytest.approx(np.ones(len(pixels)), abs=1e-5)
-    meta = json.loads((artifacts / "onnx/student.json").read_text())
     assert (meta["classes"][0], meta["method"]) == ("MEL", "roskd")
 
 
