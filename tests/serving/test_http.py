@@ -26,6 +26,8 @@ from PIL import Image
 
 from models import serving
 from models.images import load
+from models.providers import has_gpu
+from pipeline.params.file import load as load_params
 from pipeline.serving import server
 from tests.conftest import REPOSITORY
 
@@ -55,14 +57,14 @@ class Logged(NamedTuple):
 
 @pytest.fixture
 def logged(write_student, tmp_path, monkeypatch) -> Logged:
-    onnx_path, meta_path = write_student()
+    onnx_path = write_student()
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
     monkeypatch.setattr(mlflow.tracking.fluent, "_active_experiment_id", None)
     mlflow.set_tracking_uri(store)
     try:
         experiment = mlflow.create_experiment("serving", artifact_location=(tmp_path / "mlruns").as_uri())
         with mlflow.start_run(experiment_id=experiment):
-            info = mlflow.pyfunc.log_model(name="student", **serving.model_spec(onnx_path, meta_path))
+            info = mlflow.pyfunc.log_model(name="student", **serving.model_spec(onnx_path))
     finally:
         mlflow.set_tracking_uri(None)
     return Logged(info.model_uri, store, onnx_path)
@@ -80,7 +82,7 @@ def running(
     command: list[str], logged: Logged, port: int, folder: Path
 ) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], str]]]:
     """Run a server in another folder than the repository, which it must not need; yields it and its log."""
-    environment = server.environment(logged.uri, logged.store)
+    environment = server.environment(logged.uri, logged.store, load_params().serving)
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
     environment.pop("PYTHONPATH", None)
     path = folder / "server.log"
@@ -161,6 +163,11 @@ REFUSED = {
         "image 1 of 1: needs the key `image`",
     ),
     "no rows": (b'{"dataframe_split": {"columns": ["image"], "data": []}}', 400, "has no rows"),
+    "a shape of other pixels": (
+        json.dumps({"instances": [{"image": RED, "shape": [8, 8, 3]}]}).encode(),
+        400,
+        "image 1 of 1: its shape [8, 8, 3] needs 192 bytes of uint8 pixels",
+    ),
     "null": (records(RED, None), 400, "image 2 of 2: nothing"),
     "a number": (records(5), 400, "image 1 of 1: a value of type int"),
     "not base64": (records(RED, "SECRET!"), 400, "image 2 of 2: the text is not base64"),
@@ -185,6 +192,8 @@ def test_behind_the_guard(logged, port, tmp_path):
             status, body = ask(port, json.dumps(good(RED, text(noise))).encode())
             assert status == 200, body
             _require_answers(json.loads(body)["predictions"], noise, logged.onnx)
+        _require_bare_bytes(port, noise, logged.onnx, tmp_path)
+        assert "the student computes on CPUExecutionProvider" in log()
         for name, (request, expected, message) in REFUSED.items():
             _require_refusal(name, ask(port, request), expected, message, tmp_path)
         for name, headers in OF_ANOTHER_TYPE.items():
@@ -197,6 +206,24 @@ def test_behind_the_guard(logged, port, tmp_path):
         _require_memory_back(process, port)
         assert "Traceback" not in log()
         _require_end_in_mid_request(process, port)
+
+
+def _require_bare_bytes(port: int, noise: bytes, onnx: Path, folder: Path) -> None:
+    """An image file, and raw pixels with a shape, are answered as the same image in JSON is."""
+    answers = []
+    for content in (base64.b64decode(RED), noise):
+        status, body = ask(port, content, {"Content-Type": "application/x-www-form-urlencoded"}, "/predict")
+        assert status == 200, body
+        answers += json.loads(body)["predictions"]
+    _require_answers(answers, noise, onnx)
+    raw = np.asarray(Image.open(io.BytesIO(noise)))
+    instances = [{"image": RED}, {"image": text(raw.tobytes()), "shape": list(raw.shape)}]
+    status, body = ask(port, json.dumps({"instances": instances}).encode())
+    assert status == 200, body
+    _require_answers(json.loads(body)["predictions"], noise, onnx)
+    for content, message in ((b"", "image 1 of 1: the file is empty"), (GOOD, "image 1 of 1: not an image file")):
+        _require_refusal("bare", ask(port, content, {}, "/predict"), 400, message, folder)
+    _require_refusal("JSON", ask(port, GOOD, path="/predict"), 415, "bare bytes of one image file", folder)
 
 
 def _require_answers(predictions: list[dict], noise: bytes, onnx: Path) -> None:
@@ -229,6 +256,19 @@ def _require_memory_back(process: subprocess.Popen[bytes], port: int) -> None:
     assert psutil.Process(process.pid).memory_info().rss < before + 60 * 2**20 or sys.platform != "linux"
 
 
+@pytest.mark.slow
+def test_a_server_that_needs_a_gpu_does_not_start_without(logged, port, make_params):
+    if has_gpu():
+        pytest.skip("a GPU is there")
+    serving = make_params(serving={"require_gpu": True, "workers": 2}).serving
+    environment = server.environment(logged.uri, logged.store, serving)
+    command = server.command(port, workers=serving.workers)
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    assert "serving.require_gpu is true, but student.onnx would compute on CPUExecutionProvider" in result.stderr
+    assert "failed to start, stopping the parent process" in result.stderr  # it is not started again and again
+    assert "Traceback" not in result.stderr
+
+
 def _require_end_in_mid_request(process: subprocess.Popen[bytes], port: int) -> None:
     """One request is computed and one has been sent by half when the server is stopped: the first is answered."""
     answers: list[int] = []
@@ -258,6 +298,9 @@ def test_with_plain_mlflow(logged, port, tmp_path):
         status, body = ask(port, GOOD)
         assert status == 200, body
         assert json.loads(body)["predictions"][0]["label"] == "MEL"
+        pixels = text(bytes([0, 0, 255]) * 200)
+        status, body = ask(port, json.dumps({"instances": [{"image": pixels, "shape": [10, 20, 3]}]}).encode())
+        assert (status, json.loads(body)["predictions"][0]["label"]) == (200, "BCC")
         status, body = ask(port, records(RED, NOT_AN_IMAGE))
         assert status == 400
         assert "image 2 of 2: not an image file" in json.loads(body)["message"]
