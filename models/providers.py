@@ -58,6 +58,8 @@ def open_session(path: Path, compute: Compute) -> onnxruntime.InferenceSession:
         onnxruntime.preload_dlls()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = compute.threads
+    # threads that wait for the next request by spinning take the cores from whoever decodes and answers
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
         session = onnxruntime.InferenceSession(path, options, providers=[_with_options(name) for name in wanted])
     except Exception as error:  # onnxruntime's own exceptions have no common base

@@ -1,19 +1,13 @@
 """A registered student over HTTP: behind the guard, and with plain `mlflow models serve`."""
 
 import base64
-import http.client
 import io
 import json
-import os
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +18,7 @@ import psutil
 import pytest
 from PIL import Image
 
+from benchmarks.served import ask, free_port, running
 from models import serving
 from models.images import load
 from models.providers import has_gpu
@@ -44,7 +39,6 @@ def text(content: bytes) -> str:
 
 RED = text(encoded(Image.new("RGB", (20, 10), "red")))
 GOOD = json.dumps({"instances": [{"image": RED}]}).encode()
-JSON = {"Content-Type": "application/json"}
 
 
 class Logged(NamedTuple):
@@ -72,57 +66,11 @@ def logged(write_student, tmp_path, monkeypatch) -> Logged:
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_port()
 
 
-@contextmanager
-def running(
-    command: list[str], logged: Logged, port: int, folder: Path
-) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], str]]]:
-    """Run a server in another folder than the repository, which it must not need; yields it and its log."""
-    environment = server.environment(logged.uri, logged.store, load_params().serving)
-    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
-    environment.pop("PYTHONPATH", None)
-    path = folder / "server.log"
-    elsewhere = folder / "elsewhere"
-    elsewhere.mkdir()
-    with path.open("w") as log:
-        process = subprocess.Popen(
-            command, cwd=elsewhere, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        try:
-            _wait_until_ready(port, process, path)
-            yield process, path.read_text
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
-            process.wait(timeout=60)
-
-
-def _wait_until_ready(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(240):
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.5)
-        if process.poll() is not None:
-            break
-    pytest.fail(f"the server did not start:\n{log.read_text()}")
-
-
-def ask(
-    port: int, body: bytes | None, headers: dict[str, str] = JSON, path: str = "/invocations", method: str = "POST"
-) -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    try:
-        connection.request(method, path, body, headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
-    finally:
-        connection.close()
+def environment(logged: Logged) -> dict[str, str]:
+    return server.environment(logged.uri, logged.store, load_params().serving)
 
 
 def records(*images: object) -> bytes:
@@ -186,7 +134,7 @@ OF_ANOTHER_TYPE = {
 @pytest.mark.slow
 def test_behind_the_guard(logged, port, tmp_path):
     """Good requests are answered as the network answers, bad ones with a reason and nothing of the server's own."""
-    with running(server.command(port), logged, port, tmp_path) as (process, log):
+    with running(server.command(port), environment(logged), port, tmp_path) as (process, log):
         noise = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)))
         for good in FORMS:
             status, body = ask(port, json.dumps(good(RED, text(noise))).encode())
@@ -261,9 +209,9 @@ def test_a_server_that_needs_a_gpu_does_not_start_without(logged, port, make_par
     if has_gpu():
         pytest.skip("a GPU is there")
     serving = make_params(serving={"require_gpu": True, "workers": 2}).serving
-    environment = server.environment(logged.uri, logged.store, serving)
+    variables = server.environment(logged.uri, logged.store, serving)
     command = server.command(port, workers=serving.workers)
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+    result = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300)
     assert "serving.require_gpu is true, but student.onnx would compute on CPUExecutionProvider" in result.stderr
     assert "failed to start, stopping the parent process" in result.stderr  # it is not started again and again
     assert "Traceback" not in result.stderr
@@ -294,7 +242,7 @@ def _require_end_in_mid_request(process: subprocess.Popen[bytes], port: int) -> 
 def test_with_plain_mlflow(logged, port, tmp_path):
     """The model is loaded from its own copy of the code, and names the faults that a model can see."""
     arguments = ["--model-uri", logged.uri, "--host", "127.0.0.1", "--port", str(port), "--env-manager", "local"]
-    with running([sys.executable, "-m", "mlflow", "models", "serve", *arguments], logged, port, tmp_path):
+    with running([sys.executable, "-m", "mlflow", "models", "serve", *arguments], environment(logged), port, tmp_path):
         status, body = ask(port, GOOD)
         assert status == 200, body
         assert json.loads(body)["predictions"][0]["label"] == "MEL"
