@@ -8,6 +8,7 @@ import onnxruntime
 import pandas as pd
 import pytest
 
+from models.predictor import Predictor
 from pipeline.common.files import sha256_file
 from tests.e2e.project import Project, make_project, ran
 
@@ -137,6 +138,9 @@ def test_the_onnx_file_answers_as_the_smoothed_student(finished):
     assert np.abs(logits - stored["test_logits"]).max() <= 1e-4
     assert probabilities.sum(axis=1) == pytest.approx(np.ones(len(pixels)), abs=1e-5)
     assert (meta["classes"][0], meta["method"]) == ("MEL", "roskd")
+    answers = Predictor(artifacts / "onnx/student.onnx").predict(list(pixels))
+    called = stored["test_logits"].argmax(axis=1)
+    assert [answer["label"] for answer in answers] == [meta["classes"][c] for c in called]
 
 
 def test_a_run_without_dvc_and_unbroken_gives_the_same_bytes_as_the_killed_one(finished, tmp_path):
