@@ -12,7 +12,7 @@ from models.errors import ModelError
 from models.images import load, to_channels, to_square
 from models.metadata import read_metadata
 from models.pixels import ImageError, Pixels
-from models.providers import LARGEST_BATCH, Compute, open_session
+from models.providers import BATCH, Compute, open_session
 
 SEPARATOR = "|"
 """Joins several findings, as in the label tables; no finding at all is the empty text."""
@@ -37,7 +37,9 @@ class Predictor:
     def __init__(self, onnx_path: Path, compute: Compute = Compute()) -> None:  # noqa: B008 (frozen)
         self._session = open_session(onnx_path, compute)
         self.metadata = read_metadata(self._session.get_modelmeta().custom_metadata_map, str(onnx_path))
-        self.classes = self.metadata.classes
+        self.task, self.classes = self.metadata.task, self.metadata.classes
+        self.image_size, self.channels = self.metadata.image_size, self.metadata.channels
+        self.resize = self.metadata.resize
         self.thresholds = np.asarray(self.metadata.thresholds or [0.5] * len(self.classes))
         self._threads = compute.threads or _count_cores()
         self._require_shapes(onnx_path)
@@ -62,8 +64,7 @@ class Predictor:
 
     def pixels(self, images: Sequence[bytes | Pixels]) -> Pixels:
         """Decode and resize as the training data was: uint8 (N, image_size, image_size, channels)."""
-        side, channels = self.metadata.image_size, self.metadata.channels
-        result = np.empty((len(images), side, side, channels), np.uint8)
+        result = np.empty((len(images), self.image_size, self.image_size, self.channels), np.uint8)
 
         def fill(place: int) -> None:
             try:
@@ -82,26 +83,25 @@ class Predictor:
     def probabilities(self, pixels: Pixels) -> np.ndarray:
         """Return the network's answer to uint8 pixels (N, image_size, image_size, channels): float32 (N, C)."""
         parts = [np.zeros((0, len(self.classes)), np.float32)]
-        for start in range(0, len(pixels), LARGEST_BATCH):
-            (part,) = self._session.run(["probabilities"], {"pixels": pixels[start : start + LARGEST_BATCH]})
+        for start in range(0, len(pixels), BATCH):
+            (part,) = self._session.run(["probabilities"], {"pixels": pixels[start : start + BATCH]})
             parts.append(np.asarray(part))
         return np.concatenate(parts)
 
     def label(self, probabilities: np.ndarray) -> str:
         """Return the most probable class (multiclass), or the findings at or above their thresholds, joined by |."""
-        if self.metadata.task == "multiclass":
+        if self.task == "multiclass":
             return self.classes[int(probabilities.argmax())]
         called = probabilities >= self.thresholds
         return SEPARATOR.join(name for name, here in zip(self.classes, called, strict=True) if here)
 
     def _square(self, image: bytes | Pixels) -> Pixels:
-        side, channels, resize = self.metadata.image_size, self.metadata.channels, self.metadata.resize
         if isinstance(image, bytes):
-            return load(image, size=side, resize=resize, channels=channels)
-        return to_square(to_channels(image, channels), side, resize)
+            return load(image, size=self.image_size, resize=self.resize, channels=self.channels)
+        return to_square(to_channels(image, self.channels), self.image_size, self.resize)
 
     def _require_shapes(self, path: Path) -> None:
-        side, channels = self.metadata.image_size, self.metadata.channels
+        side, channels = self.image_size, self.channels
         takes = [value.shape[1:] for value in self._session.get_inputs() if value.name == "pixels"]
         answers = [value.shape[1:] for value in self._session.get_outputs() if value.name == "probabilities"]
         if takes != [[side, side, channels]] or answers != [[len(self.classes)]]:

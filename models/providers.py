@@ -13,7 +13,7 @@ from models.errors import ModelError
 
 TENSORRT, CUDA, CPU = "TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"
 PROVIDERS = (TENSORRT, CUDA, CPU)
-LARGEST_BATCH = 32
+BATCH = 32
 """Images that a session is given at once."""
 
 logger = logging.getLogger(__name__)

@@ -3,7 +3,7 @@
 import json
 
 from models.metadata import Metadata
-from models.providers import LARGEST_BATCH
+from models.providers import BATCH
 
 QUEUED = 2000
 """Microseconds that a request waits at most for others, which are computed in the same batch."""
@@ -18,7 +18,7 @@ def triton_config(metadata: Metadata, file_name: str) -> str:
     return f"""\
 backend: "onnxruntime"
 default_model_filename: {_quoted(file_name)}
-max_batch_size: {LARGEST_BATCH}
+max_batch_size: {BATCH}
 input [
   {{ name: "pixels" data_type: TYPE_UINT8 dims: [ {side}, {side}, {channels} ] }}
 ]
