@@ -9,7 +9,7 @@ from typing import TypedDict
 import numpy as np
 
 from models.errors import ModelError
-from models.images import load, to_channels, to_square
+from models.images import Resize, load, to_channels, to_square
 from models.metadata import read_metadata
 from models.pixels import ImageError, Pixels
 from models.providers import BATCH, Compute, open_session
@@ -39,7 +39,7 @@ class Predictor:
         self.metadata = read_metadata(self._session.get_modelmeta().custom_metadata_map, str(onnx_path))
         self.task, self.classes = self.metadata.task, self.metadata.classes
         self.image_size, self.channels = self.metadata.image_size, self.metadata.channels
-        self.resize = self.metadata.resize
+        self.resize: Resize = self.metadata.resize
         self.thresholds = np.asarray(self.metadata.thresholds or [0.5] * len(self.classes))
         self._threads = compute.threads or _count_cores()
         self._require_shapes(onnx_path)
