@@ -119,8 +119,8 @@ class AuditParams(Section):
 
 PLACES = {"data.path", "data.corrections", "data.medmnist.download"}
 """Where things are; the data and the corrections count by their content instead."""
-NOT_DECISIVE = ("machine.", "methods", "audit.", "tracking.", "serving.", "study.")
-"""Sections that say how or where something is computed, shown or served."""
+APART = ("machine.", "methods", "audit.", "tracking.", "serving.", "study.")
+"""What decides no result, or is counted otherwise: how names of such leaves begin."""
 TASKS_OF_SOURCE: dict[str, tuple[Task, ...]] = {
     "phantom": ("multiclass", "multilabel"),
     "isic2019": ("multiclass",),
@@ -294,9 +294,5 @@ def of_images(params: Params) -> dict[str, Any]:
 
 
 def decisive(params: Params) -> dict[str, Any]:
-    """Return the leaves that say what is computed: without paths, machines, the tracker and studies."""
-    return {
-        name: value
-        for name, value in flatten(params).items()
-        if name not in PLACES and not name.startswith(NOT_DECISIVE)
-    }
+    """Return the leaves that say what is computed: without paths, machines, the tracker, the server and studies."""
+    return {name: value for name, value in flatten(params).items() if name not in PLACES and not name.startswith(APART)}
