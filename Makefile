@@ -50,7 +50,7 @@ format: $(READY) ## format the code
 	ruff format .
 	ruff check --fix .
 
-bench: $(READY) ## run the benchmarks; BENCH=name runs one row (overhead, only_roskd, study_workers, default_seeds, heads, audit and coverage only so)
+bench: $(READY) ## run the benchmarks; BENCH=name runs one row (overhead, only_roskd, study_workers, default_seeds, heads, audit, coverage and abuse only so)
 	python -m benchmarks $(BENCH)
 
 ui: $(READY) ## compare runs in MLflow

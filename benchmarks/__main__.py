@@ -20,12 +20,14 @@ BENCHMARKS = (
     "study_peer",
     "ddp",
     "epoch_scaling",
+    "onnx_speed",
+    "serve",
 )
 """What BENCH= takes, and all that runs without it: modules of this folder, imported when they run, since those that
 fork should not load torch."""
-ONLY_NAMED = ("overhead", "only_roskd", "study_workers", "default_seeds", "heads", "audit", "coverage")
+ONLY_NAMED = ("overhead", "only_roskd", "study_workers", "default_seeds", "heads", "audit", "coverage", "abuse")
 """What runs only when BENCH= names it: `overhead` takes as long as a whole `make repro`, `only_roskd` longer,
-`study_workers` and `heads` minutes, `default_seeds` longest; `audit` takes what `make repro` left here;
+`study_workers`, `heads` and `abuse` minutes, `default_seeds` longest; `audit` takes what `make repro` left here;
 `coverage`, minutes of simulated tests, comes out the same on every machine."""
 
 

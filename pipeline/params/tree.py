@@ -23,6 +23,7 @@ from pipeline.params.learning import (
 )
 from pipeline.params.methods import require_methods
 from pipeline.params.robustness import RobustnessParams
+from pipeline.params.serving import ServingParams
 from pipeline.params.study import StudyParams
 
 
@@ -120,7 +121,7 @@ class AuditParams(Section):
 
 PLACES = {"data.path", "data.corrections", "data.medmnist.download"}
 """Where things are; the data and the corrections count by their content instead."""
-AFTERWARDS = ("machine.", "methods", "audit.", "landscape.", "robustness.", "tracking.", "study.")
+AFTERWARDS = ("machine.", "methods", "audit.", "landscape.", "robustness.", "tracking.", "serving.", "study.")
 """What trains nothing: machines, and what is done with the networks once they are trained."""
 TASKS_OF_SOURCE: dict[str, tuple[Task, ...]] = {
     "phantom": ("multiclass", "multilabel"),
@@ -159,6 +160,7 @@ class Params(Section):
     landscape: LandscapeParams
     robustness: RobustnessParams
     tracking: TrackingParams
+    serving: ServingParams
     study: StudyParams
 
     def teacher_networks(self, pool: Pool | None) -> dict[str, Network]:
@@ -290,7 +292,7 @@ def of_images(params: Params) -> dict[str, Any]:
 
 
 def decisive(params: Params) -> dict[str, Any]:
-    """Return the leaves that say what is computed: without paths, machines, the tracker and studies."""
+    """Return the leaves that say what is computed: without paths, machines, the tracker, the server and studies."""
     return {
         name: value for name, value in flatten(params).items() if name not in PLACES and not name.startswith(AFTERWARDS)
     }

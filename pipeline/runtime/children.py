@@ -28,7 +28,10 @@ def require_free_port(host: str, port: int) -> None:
 
 
 def supervise(command: list[str], environment: dict[str, str]) -> int:
-    """Run a server and its children until they end; return its exit status, 0 where this process was asked to stop it.
+    """Run a server and its children until they end; return its exit status, 0 only where this process stopped it.
+
+    A server that ends by itself has failed: where it says 0, as uvicorn does when its processes cannot start, 1 is
+    returned.
 
     Ctrl-C and SIGTERM are passed on as SIGTERM, on which the server answers what it has begun; what has not ended
     after KILLED_AFTER seconds, such as a server that waits for the rest of a request, is killed.
@@ -51,7 +54,7 @@ def supervise(command: list[str], environment: dict[str, str]) -> int:
             timer.cancel()
         for number, handler in previous.items():
             signal.signal(number, handler)
-    return 0 if timers else status
+    return 0 if timers else status or 1
 
 
 def _end_group(group: int) -> None:

@@ -19,12 +19,16 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+Answerer = Callable[[bytes], list[dict[str, Any]]]
+"""Returns the predictions for one image file; raises RefusedError."""
 
-ROUTES = {"/invocations": "POST", "/ping": "GET", "/health": "GET", "/version": "GET"}
+PREDICT = "/predict"
+ROUTES = {"/invocations": "POST", PREDICT: "POST", "/ping": "GET", "/health": "GET", "/version": "GET"}
 JSON = "application/json"
 ECHO = re.compile(r"^Failed to predict data '.*\nError: ", re.DOTALL)
 """How MLflow begins the message of a refusal of the model's: with the whole request."""
 LONGEST_MESSAGE = 1000
+BARE = f"{PREDICT} takes the bare bytes of one image file: curl --data-binary @photo.jpg; JSON goes to /invocations"
 FAULT = "the request failed; the server's log says why"
 """What a client learns of a fault that is not its own."""
 
@@ -35,10 +39,11 @@ class Guard:
     """An ASGI app around MLflow's: refuses with 4xx and a reason, never with a traceback or an echo.
 
     What passes is handed on in one form of MLflow's protocol, so that the app has nothing left to refuse but images.
+    The bare bytes of an image file are answered by `answerer`, without the app.
     """
 
-    def __init__(self, app: App, limits: Limits) -> None:
-        self._app, self._limits = app, limits
+    def __init__(self, app: App, limits: Limits, answerer: Answerer | None = None) -> None:
+        self._app, self._limits, self._answerer = app, limits, answerer
         self._slots = asyncio.Semaphore(limits.at_once)
         self._bytes = 0
 
@@ -61,7 +66,10 @@ class Guard:
             await answer.refuse(HTTPStatus.INTERNAL_SERVER_ERROR, FAULT)
 
     async def _judge(self, scope: MutableMapping[str, Any], receive: Receive, answer: "Answer") -> None:
-        _require_json(scope)
+        if scope["path"] == PREDICT:
+            self._require_bare_image(scope)
+        else:
+            _require_json(scope)
         incoming = Incoming(_header(scope, b"content-length"), waits=bool(_header(scope, b"expect")))
         try:
             async with asyncio.timeout(self._limits.seconds):
@@ -85,6 +93,10 @@ class Guard:
     async def _answer(
         self, scope: MutableMapping[str, Any], incoming: "Incoming", gone: "asyncio.Task[Message]", answer: "Answer"
     ) -> None:
+        if scope["path"] == PREDICT:
+            assert self._answerer is not None
+            answer.predictions(await asyncio.to_thread(self._answerer, incoming.body()))
+            return
         body = await asyncio.to_thread(rewritten, incoming.body(), self._limits)
         headers = [
             (name, value) for name, value in scope["headers"] if name not in (b"content-type", b"content-length")
@@ -111,6 +123,14 @@ class Guard:
             incoming.keep(part)
         if incoming.length > self._limits.body:
             raise self._too_long()
+
+    def _require_bare_image(self, scope: MutableMapping[str, Any]) -> None:
+        if self._answerer is None:
+            raise RefusedError(
+                HTTPStatus.NOT_FOUND, "this model was registered by an earlier version, which knows /invocations alone"
+            )
+        if _header(scope, b"content-type").lower().startswith((JSON, "multipart/")):
+            raise RefusedError(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, BARE)
 
     def _too_long(self) -> RefusedError:
         allowed = self._limits.body >> 20
@@ -156,6 +176,12 @@ class Answer:
             self._start = message
         elif message["type"] == "http.response.body":
             self._body += message.get("body", b"")
+
+    def predictions(self, found: list[dict[str, Any]]) -> None:
+        """Take predictions, which are sent as MLflow's app sends its own."""
+        self._body = json.dumps({"predictions": found}).encode()
+        headers = [(b"content-type", JSON.encode()), (b"content-length", str(len(self._body)).encode())]
+        self._start = {"type": "http.response.start", "status": int(HTTPStatus.OK), "headers": headers}
 
     async def send(self) -> None:
         """Send what was kept; nothing, where the app was not asked because the client has gone."""

@@ -7,7 +7,7 @@ from typing import Any
 
 FORMATS = ("instances", "inputs", "dataframe_records", "dataframe_split")
 """The keys of MLflow's protocol, one of which holds the images."""
-COLUMN = "image"
+COLUMN, SHAPE = "image", "shape"
 EXAMPLE = 'such as {"instances": [{"image": "<base64 of an image file>"}]}'
 
 
@@ -41,7 +41,8 @@ class RefusedError(Exception):
 
 def rewritten(body: bytes, limits: Limits) -> bytes:
     """Return a request in the one form that is handed on; raises RefusedError unless it holds 1 to `limits.images`."""
-    images = images_of(_parsed(body, limits))
+    rows = rows_of(_parsed(body, limits))
+    images, shapes = [row[COLUMN] for row in rows], [row.get(SHAPE) for row in rows]
     if len(images) > limits.images:
         raise RefusedError(
             HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
@@ -53,11 +54,16 @@ def rewritten(body: bytes, limits: Limits) -> bytes:
         if not isinstance(image, str):
             found = "nothing" if image is None else f"a value of type {type(image).__name__}"
             raise _bad(f"image {number} of {len(images)}: {found}, where base64 text of an image file is expected")
-    return json.dumps({"dataframe_split": {"columns": [COLUMN], "data": [[image] for image in images]}}).encode()
+    for number, shape in enumerate(shapes, 1):
+        if shape is not None and not (isinstance(shape, list) and all(type(side) is int for side in shape)):
+            raise _bad(f"image {number} of {len(images)}: its shape is not [height, width, channels] in whole numbers")
+    columns = [images] if all(shape is None for shape in shapes) else [images, shapes]
+    data = [list(row) for row in zip(*columns, strict=True)]
+    return json.dumps({"dataframe_split": {"columns": [COLUMN, SHAPE][: len(columns)], "data": data}}).encode()
 
 
-def images_of(content: Any) -> list[Any]:
-    """Return what stands for each image in a request of MLflow's protocol; raises RefusedError for any other."""
+def rows_of(content: Any) -> list[dict[str, Any]]:
+    """Return the rows of a request of MLflow's protocol, each with its `image`; raises RefusedError for any other."""
     given = [name for name in FORMATS if isinstance(content, dict) and name in content]
     if len(given) != 1:
         raise _bad(f"the JSON needs exactly one of instances, inputs, dataframe_records and dataframe_split, {EXAMPLE}")
@@ -65,13 +71,23 @@ def images_of(content: Any) -> list[Any]:
     if given[0] == "dataframe_split":
         rows = _of_split(rows)
     elif isinstance(rows, dict) and isinstance(rows.get(COLUMN), list):  # columns by name
-        rows = [{COLUMN: image} for image in rows[COLUMN]]
+        rows = _of_columns(rows)
     if not isinstance(rows, list):
         raise _bad(f"{given[0]} needs a list, {EXAMPLE}")
     missing = next((n for n, row in enumerate(rows, 1) if not (isinstance(row, dict) and COLUMN in row)), None)
     if missing is not None:
         raise _bad(f"image {missing} of {len(rows)}: needs the key `{COLUMN}`, {EXAMPLE}")
-    return [row[COLUMN] for row in rows]
+    return rows
+
+
+def _of_columns(columns: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of `{"image": […], "shape": […]}`; other columns are left aside."""
+    images, shapes = columns[COLUMN], columns.get(SHAPE)
+    if shapes is None:
+        return [{COLUMN: image} for image in images]
+    if not isinstance(shapes, list) or len(shapes) != len(images):
+        raise _bad(f"{SHAPE} needs a list with a shape, or null, for each of the {len(images)} images")
+    return [{COLUMN: image, SHAPE: shape} for image, shape in zip(images, shapes, strict=True)]
 
 
 def _of_split(split: Any) -> list[Any] | None:
@@ -79,8 +95,11 @@ def _of_split(split: Any) -> list[Any] | None:
     columns, data = (split.get("columns"), split.get("data")) if isinstance(split, dict) else (None, None)
     if not isinstance(columns, list) or not isinstance(data, list) or columns.count(COLUMN) != 1:
         return None
-    place = columns.index(COLUMN)
-    return [{COLUMN: row[place]} if isinstance(row, list) and len(row) == len(columns) else None for row in data]
+    known = [(name, columns.index(name)) for name in (COLUMN, SHAPE) if columns.count(name) == 1]
+    return [
+        {name: row[place] for name, place in known} if isinstance(row, list) and len(row) == len(columns) else None
+        for row in data
+    ]
 
 
 def _parsed(body: bytes, limits: Limits) -> Any:

@@ -8,6 +8,7 @@ import onnxruntime
 import pandas as pd
 import pytest
 
+from models.predictor import Predictor
 from pipeline.common.files import sha256_file
 from tests.e2e.project import Project, make_project, ran
 
@@ -138,7 +139,10 @@ def test_labels_of_test_are_published_and_no_group_is_in_two_splits(finished):
 
 def test_the_onnx_file_answers_as_the_smoothed_student(finished):
     artifacts = finished[0].path / "artifacts"
-    assert sorted(path.name for path in (artifacts / "onnx").iterdir()) == ["student.json", "student.onnx"]
+    meta = json.loads((artifacts / "onnx/student.json").read_text())
+    written = {path.name for path in (artifacts / "onnx").iterdir()}
+    assert written - {"student_float16.onnx"} == {"config.pbtxt", "student.json", "student.onnx"}
+    assert ("student_float16.onnx" in written) is meta["float16"]["kept"]
     session = onnxruntime.InferenceSession(artifacts / "onnx/student.onnx", providers=["CPUExecutionProvider"])
     stored = np.load(artifacts / "predictions/0/roskd-smoothed.npz")
     split = pd.read_csv(artifacts / "splits/splits.csv")["split"]
@@ -146,8 +150,10 @@ def test_the_onnx_file_answers_as_the_smoothed_student(finished):
     probabilities, logits = session.run(["probabilities", "logits"], {"pixels": pixels})
     assert np.abs(logits - stored["test_logits"]).max() <= 1e-4
     assert probabilities.sum(axis=1) == pytest.approx(np.ones(len(pixels)), abs=1e-5)
-    meta = json.loads((artifacts / "onnx/student.json").read_text())
     assert (meta["classes"][0], meta["method"]) == ("MEL", "roskd")
+    answers = Predictor(artifacts / "onnx/student.onnx").predict(list(pixels))
+    called = stored["test_logits"].argmax(axis=1)
+    assert [answer["label"] for answer in answers] == [meta["classes"][c] for c in called]
 
 
 def test_a_run_without_dvc_and_unbroken_gives_the_same_bytes_as_the_killed_one(finished, tmp_path):

@@ -9,6 +9,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from models.metadata import KEY
+
 SIZE = 8
 CLASSES = ["MEL", "NV", "BCC"]
 OF_RED = [0.7, 0.2, 0.1]
@@ -17,13 +19,13 @@ OF_BLUE = [0.1, 0.3, 0.6]
 
 
 @pytest.fixture
-def write_student(tmp_path) -> Callable[..., tuple[Path, Path]]:
-    """Write student.onnx and student.json; returns their paths. `changes` go into the JSON, None removes a key.
+def write_student(tmp_path) -> Callable[..., Path]:
+    """Write student.onnx and return its path. `changes` go into its metadata, None removes a key.
 
     multiclass: a red image has the probabilities OF_RED, and so on. multilabel: each finding on its own has them.
     """
 
-    def write(task: str = "multiclass", **changes: object) -> tuple[Path, Path]:
+    def write(task: str = "multiclass", **changes: object) -> Path:
         channels = 3
         wanted = np.array([OF_RED, OF_GREEN, OF_BLUE])
         weights = np.log(wanted) if task == "multiclass" else np.log(wanted / (1 - wanted))
@@ -48,10 +50,6 @@ def write_student(tmp_path) -> Callable[..., tuple[Path, Path]]:
             nodes, "student", inputs, outputs, [numpy_helper.from_array(v, name) for name, v in constants.items()]
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-        onnx.checker.check_model(model)
-        folder = tmp_path / "exported"
-        folder.mkdir(exist_ok=True)
-        onnx.save(model, folder / "student.onnx")
         plain = {
             "data_source": "phantom",
             "task": task,
@@ -62,7 +60,11 @@ def write_student(tmp_path) -> Callable[..., tuple[Path, Path]]:
             "thresholds": [0.6, 0.25, 0.3] if task == "multilabel" else None,
         }
         meta = {key: value for key, value in (plain | changes).items() if value is not None}
-        (folder / "student.json").write_text(json.dumps(meta))
-        return folder / "student.onnx", folder / "student.json"
+        helper.set_model_props(model, {KEY: json.dumps(meta)})
+        onnx.checker.check_model(model)
+        folder = tmp_path / "exported"
+        folder.mkdir(exist_ok=True)
+        onnx.save(model, folder / "student.onnx")
+        return folder / "student.onnx"
 
     return write

@@ -34,9 +34,8 @@ NOT_AN_IMAGE = text(b"sample_id,label\n1,NV\n")
 
 @pytest.fixture
 def served(write_student):
-    onnx_path, meta_path = write_student()
     model = serving.ServedStudent()
-    model.load_context(SimpleNamespace(artifacts={"onnx": str(onnx_path), "meta": str(meta_path)}))
+    model.load_context(SimpleNamespace(artifacts={"onnx": str(write_student())}, model_config={"version": "roskd-x/7"}))
     return model
 
 
@@ -45,6 +44,45 @@ def test_answer(served):
     answer = served.predict(None, pd.DataFrame({"image": [RED, wrapped]}))
     assert answer["label"].tolist() == ["MEL", "MEL"]
     assert answer["probabilities"][1] == pytest.approx({"MEL": 0.7, "NV": 0.2, "BCC": 0.1}, abs=1e-6)
+    assert answer["model_version"].tolist() == ["roskd-x/7", "roskd-x/7"]
+
+
+@pytest.mark.parametrize("shape", [[10, 20, 3], (10, 20, 3), np.array([10, 20, 3])], ids=["list", "tuple", "array"])
+def test_raw_pixels(served, shape):
+    blue = text(bytes([0, 0, 255]) * 200)
+    answer = served.predict(None, pd.DataFrame({"image": [RED, blue], "shape": [None, shape]}))
+    assert answer["label"].tolist() == ["MEL", "BCC"]
+
+
+@pytest.mark.parametrize(
+    ("shape", "message"),
+    [
+        ([10, 20, 1], r"image 1 of 1: its shape \[10, 20, 1\] needs 200 bytes of uint8 pixels, but 600 are there"),
+        ([10, 20], r"image 1 of 1: its shape is not \[height, width, channels\]"),
+        ([0, 20, 3], "its shape is not"),
+        ([-10, -20, 3], "its shape is not"),
+        ([10, 30, 2], "its shape is not"),
+        (["10", 20, 3], "its shape is not"),
+        ([True, 200, 3], "its shape is not"),
+        ("10x20x3", "its shape is not"),
+        ([100_000, 100_000, 3], "more than the 64,000,000 allowed"),
+    ],
+)
+def test_a_shape_that_is_not_the_pixels(served, shape, message):
+    with pytest.raises(MlflowException, match=message) as caught:
+        served.predict(None, pd.DataFrame({"image": [text(bytes(600))], "shape": [shape]}))
+    assert caught.value.get_http_status_code() == 400
+
+
+def test_a_registered_model_knows_its_version_from_where_it_is(write_student, tmp_path):
+    onnx_path = write_student()
+    context = SimpleNamespace(artifacts={"onnx": str(onnx_path)}, model_config=None)
+    model = serving.ServedStudent()
+    model.load_context(context)
+    assert model.version == ""
+    (tmp_path / "registered_model_meta").write_text("model_name: roskd-phantom\nmodel_version: '12'\n")
+    model.load_context(context)
+    assert model.version == "roskd-phantom/12"
 
 
 @pytest.mark.parametrize(
@@ -82,7 +120,7 @@ def test_our_own_mistake_is_a_500_without_details(served, monkeypatch, caplog):
 
 
 def test_requirements_are_pinned_and_without_torch(write_student):
-    requirements = serving.model_spec(*write_student())["pip_requirements"]
+    requirements = serving.model_spec(write_student())["pip_requirements"]
     names = [requirement.split("==")[0] for requirement in requirements]
     assert names[:-1] == ["mlflow", "numpy", "pandas", "pillow", "pydicom"]
     assert names[-1] in ("onnxruntime-gpu[cuda,cudnn]", "onnxruntime")
@@ -92,8 +130,9 @@ def test_requirements_are_pinned_and_without_torch(write_student):
 @pytest.mark.slow
 def test_loads_without_this_repository(write_student, tmp_path):
     """A fresh interpreter in another folder finds all it needs in the saved model, and torch is not among it."""
-    onnx_path, meta_path = write_student("multilabel")
-    specification = serving.model_spec(onnx_path, meta_path)
+    onnx_path = write_student("multilabel")
+    (onnx_path.parent / "config.pbtxt").write_text("max_batch_size: 32")
+    specification = serving.model_spec(onnx_path, onnx_path.parent / "config.pbtxt")
     mlflow.pyfunc.save_model(tmp_path / "model", **specification)
     script = (
         "import sys, json, mlflow, pandas\n"
@@ -105,6 +144,7 @@ def test_loads_without_this_repository(write_student, tmp_path):
     result = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
     )
+    assert (tmp_path / "model/artifacts/config.pbtxt").read_text() == "max_batch_size: 32"
     label, package, imported_torch = json.loads(result.stdout.splitlines()[-1])
     assert label == "MEL"
     assert package == str(tmp_path / "model/code/models/__init__.py")

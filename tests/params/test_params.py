@@ -61,15 +61,30 @@ def test_a_dotted_name_that_does_not_fit_is_refused(make_params, name, value, me
     assert str(error.value).startswith(message)
 
 
-def test_what_decides_a_result_names_no_machine_path_page_tracker_or_study(make_params):
+def test_what_decides_a_result_names_no_machine_path_page_tracker_server_or_study(make_params):
     names = set(decisive(make_params()))
     assert {"task", "seeds", "noise.rate", "training.lr", "distillation.weighting.per"} <= names
     left_out = {"data.path", "data.corrections", "data.medmnist.download", "methods"}
+    sections = ("machine", "audit", "landscape", "robustness", "tracking", "serving", "study")
     assert set(flatten(make_params())) - names == left_out | {
-        name
-        for name in flatten(make_params())
-        if name.split(".")[0] in ("machine", "audit", "landscape", "robustness", "tracking", "study")
+        name for name in flatten(make_params()) if name.split(".")[0] in sections
     }
+
+
+@pytest.mark.parametrize(
+    ("serving", "message"),
+    [
+        ({"providers": ["CUDAExecutionProvider"]}, "serving.providers is .*the last one CPUExecutionProvider"),
+        ({"providers": []}, "the last one CPUExecutionProvider"),
+        ({"providers": ["CPUExecutionProvider", "CPUExecutionProvider"]}, "must be unique"),
+        ({"providers": ["CudaExecutionProvider", "CPUExecutionProvider"]}, "serving.providers.0 is 'CudaExec"),
+        ({"providers": ["CPUExecutionProvider"], "require_gpu": True}, "add CUDAExecutionProvider before it"),
+        ({"workers": 0}, "serving.workers is 0"),
+    ],
+)
+def test_a_server_that_cannot_be(make_params, serving, message):
+    with pytest.raises(UserError, match=message):
+        make_params(serving=serving)
 
 
 def test_images_depend_on_the_parameters_of_their_own_source(make_params):

@@ -70,3 +70,8 @@ def test_what_does_not_end_when_it_is_stopped_is_killed(own, tmp_path, monkeypat
     thread.join()
     with lock.open() as stream:
         fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+@pytest.mark.parametrize(("status", "expected"), [(3, 3), (0, 1)])
+def test_a_server_that_ends_by_itself_has_failed(status, expected):
+    assert supervise([sys.executable, "-S", "-c", f"raise SystemExit({status})"], dict(os.environ)) == expected

@@ -5,11 +5,12 @@ import json
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 
 import pytest
 
-from pipeline.serving.guard import Guard
-from pipeline.serving.request import Limits
+from pipeline.serving.guard import BARE, Guard
+from pipeline.serving.request import Limits, RefusedError, rewritten
 
 GOOD = b'{"instances": [{"image": "x"}]}'
 JSON = (b"content-type", b"application/json")
@@ -54,6 +55,7 @@ async def ask(
     receive: Callable[[], Awaitable[dict]],
     *headers: tuple[bytes, bytes],
     types: tuple[bytes, ...] = (b"application/json",),
+    path: str = "/invocations",
 ) -> tuple[int, dict]:
     answers: list[dict] = []
 
@@ -63,7 +65,7 @@ async def ask(
     scope = {
         "type": "http",
         "method": "POST",
-        "path": "/invocations",
+        "path": path,
         "headers": [*((b"content-type", kind) for kind in types), *headers],
     }
     await guard(scope, receive, send)
@@ -77,6 +79,75 @@ def test_a_good_request_reaches_the_app_as_it_was_sent_and_its_answer_the_client
     assert [json.loads(body) for body in app.bodies] == [{"dataframe_split": {"columns": ["image"], "data": [["x"]]}}]
     ((name, kind), (_, length)) = app.headers[-2:]
     assert (name, kind, int(length)) == (b"content-type", b"application/json", len(app.bodies[0]))
+
+
+def of_length(content: bytes) -> list[dict]:
+    if content == b"bad":
+        raise RefusedError(HTTPStatus.BAD_REQUEST, "image 1 of 1: not an image file")
+    return [{"label": str(len(content)), "model_version": "roskd-x/7"}]
+
+
+@pytest.mark.parametrize("kinds", [(), (b"image/jpeg",), (b"application/x-www-form-urlencoded",)])
+def test_the_bare_bytes_of_an_image_are_answered_without_the_app(kinds):
+    """The last type is what curl --data-binary names."""
+    app = Scoring()
+    guard = Guard(app, Limits(), of_length)
+    answer = asyncio.run(ask(guard, sent(b"ab", b"cde"), types=kinds, path="/predict"))
+    assert answer == (200, {"predictions": [{"label": "5", "model_version": "roskd-x/7"}]})
+    assert (app.bodies, guard._bytes) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    ("limits", "body", "kind", "status", "message"),
+    [
+        (Limits(), b"bad", b"image/png", 400, "image 1 of 1: not an image file"),
+        (Limits(body=4), b"abcde", b"image/png", 413, "more than the 0 MiB allowed"),
+        (Limits(waiting=4), b"abcde", b"image/png", 503, "too many requests are waiting"),
+        (Limits(), GOOD, b"application/json", 415, BARE),
+        (Limits(), b"--x", b"Multipart/form-data; boundary=x", 415, BARE),
+    ],
+)
+def test_bare_bytes_have_the_same_limits(limits, body, kind, status, message):
+    found, content = asyncio.run(ask(Guard(Scoring(), limits, of_length), sent(body), types=(kind,), path="/predict"))
+    assert (found, message in content["message"]) == (status, True), content
+
+
+def test_a_model_of_an_earlier_version_has_no_answer_to_bare_bytes():
+    status, content = asyncio.run(ask(Guard(Scoring(), Limits()), sent(b"x"), types=(), path="/predict"))
+    assert (status, "earlier version" in content["message"]) == (404, True)
+
+
+@pytest.mark.parametrize(
+    ("content", "columns", "data"),
+    [
+        ({"instances": [{"image": "x", "shape": [1, 2, 3]}]}, ["image", "shape"], [["x", [1, 2, 3]]]),
+        ({"instances": [{"image": "x"}, {"image": "y", "shape": [1]}]}, ["image", "shape"], [["x", None], ["y", [1]]]),
+        ({"inputs": {"image": ["x", "y"], "shape": [None, [1]]}}, ["image", "shape"], [["x", None], ["y", [1]]]),
+        ({"inputs": {"image": ["x"], "shape": [None]}}, ["image"], [["x"]]),
+        (
+            {"dataframe_split": {"columns": ["shape", "a", "image"], "data": [[[1], 0, "x"]]}},
+            ["image", "shape"],
+            [["x", [1]]],
+        ),
+    ],
+)
+def test_shapes_of_raw_pixels_are_handed_on(content, columns, data):
+    body = json.loads(rewritten(json.dumps(content).encode(), Limits()))
+    assert body == {"dataframe_split": {"columns": columns, "data": data}}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"instances": [{"image": "x"}, {"image": "x", "shape": "8x8"}]}, "image 2 of 2: its shape is not"),
+        ({"instances": [{"image": "x", "shape": [1, 2.5, 3]}]}, "image 1 of 1: its shape is not"),
+        ({"instances": [{"image": "x", "shape": [True, 2, 3]}]}, "image 1 of 1: its shape is not"),
+        ({"inputs": {"image": ["x", "y"], "shape": [[1, 2, 3]]}}, "shape needs a list with a shape, or null, for each"),
+    ],
+)
+def test_shapes_that_are_none(content, message):
+    with pytest.raises(RefusedError, match=message):
+        rewritten(json.dumps(content).encode(), Limits())
 
 
 LONG = b'{"instances": [{"image": "' + b"x" * 100 + b'"}]}'

@@ -1,19 +1,13 @@
 """A registered student over HTTP: behind the guard, and with plain `mlflow models serve`."""
 
 import base64
-import http.client
 import io
 import json
-import os
-import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
-import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,8 +18,11 @@ import psutil
 import pytest
 from PIL import Image
 
+from benchmarks.served import ask, free_port, running
 from models import serving
 from models.images import load
+from models.providers import has_gpu
+from pipeline.params.file import load as load_params
 from pipeline.serving import server
 from tests.conftest import REPOSITORY
 
@@ -42,7 +39,6 @@ def text(content: bytes) -> str:
 
 RED = text(encoded(Image.new("RGB", (20, 10), "red")))
 GOOD = json.dumps({"instances": [{"image": RED}]}).encode()
-JSON = {"Content-Type": "application/json"}
 
 
 class Logged(NamedTuple):
@@ -55,14 +51,14 @@ class Logged(NamedTuple):
 
 @pytest.fixture
 def logged(write_student, tmp_path, monkeypatch) -> Logged:
-    onnx_path, meta_path = write_student()
+    onnx_path = write_student()
     store = f"sqlite:///{tmp_path / 'mlflow.db'}"
     monkeypatch.setattr(mlflow.tracking.fluent, "_active_experiment_id", None)
     mlflow.set_tracking_uri(store)
     try:
         experiment = mlflow.create_experiment("serving", artifact_location=(tmp_path / "mlruns").as_uri())
         with mlflow.start_run(experiment_id=experiment):
-            info = mlflow.pyfunc.log_model(name="student", **serving.model_spec(onnx_path, meta_path))
+            info = mlflow.pyfunc.log_model(name="student", **serving.model_spec(onnx_path))
     finally:
         mlflow.set_tracking_uri(None)
     return Logged(info.model_uri, store, onnx_path)
@@ -70,57 +66,11 @@ def logged(write_student, tmp_path, monkeypatch) -> Logged:
 
 @pytest.fixture
 def port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    return free_port()
 
 
-@contextmanager
-def running(
-    command: list[str], logged: Logged, port: int, folder: Path
-) -> Iterator[tuple[subprocess.Popen[bytes], Callable[[], str]]]:
-    """Run a server in another folder than the repository, which it must not need; yields it and its log."""
-    environment = server.environment(logged.uri, logged.store)
-    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
-    environment.pop("PYTHONPATH", None)
-    path = folder / "server.log"
-    elsewhere = folder / "elsewhere"
-    elsewhere.mkdir()
-    with path.open("w") as log:
-        process = subprocess.Popen(
-            command, cwd=elsewhere, env=environment, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-        )
-        try:
-            _wait_until_ready(port, process, path)
-            yield process, path.read_text
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGTERM)
-            process.wait(timeout=60)
-
-
-def _wait_until_ready(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(240):
-        try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/ping", timeout=5).close()
-            return
-        except OSError:
-            time.sleep(0.5)
-        if process.poll() is not None:
-            break
-    pytest.fail(f"the server did not start:\n{log.read_text()}")
-
-
-def ask(
-    port: int, body: bytes | None, headers: dict[str, str] = JSON, path: str = "/invocations", method: str = "POST"
-) -> tuple[int, str]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    try:
-        connection.request(method, path, body, headers)
-        answer = connection.getresponse()
-        return answer.status, answer.read().decode()
-    finally:
-        connection.close()
+def environment(logged: Logged) -> dict[str, str]:
+    return server.environment(logged.uri, logged.store, load_params().serving)
 
 
 def records(*images: object) -> bytes:
@@ -161,6 +111,11 @@ REFUSED = {
         "image 1 of 1: needs the key `image`",
     ),
     "no rows": (b'{"dataframe_split": {"columns": ["image"], "data": []}}', 400, "has no rows"),
+    "a shape of other pixels": (
+        json.dumps({"instances": [{"image": RED, "shape": [8, 8, 3]}]}).encode(),
+        400,
+        "image 1 of 1: its shape [8, 8, 3] needs 192 bytes of uint8 pixels",
+    ),
     "null": (records(RED, None), 400, "image 2 of 2: nothing"),
     "a number": (records(5), 400, "image 1 of 1: a value of type int"),
     "not base64": (records(RED, "SECRET!"), 400, "image 2 of 2: the text is not base64"),
@@ -179,12 +134,14 @@ OF_ANOTHER_TYPE = {
 @pytest.mark.slow
 def test_behind_the_guard(logged, port, tmp_path):
     """Good requests are answered as the network answers, bad ones with a reason and nothing of the server's own."""
-    with running(server.command(port), logged, port, tmp_path) as (process, log):
+    with running(server.command(port), environment(logged), port, tmp_path) as (process, log):
         noise = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (30, 40, 3), np.uint8)))
         for good in FORMS:
             status, body = ask(port, json.dumps(good(RED, text(noise))).encode())
             assert status == 200, body
             _require_answers(json.loads(body)["predictions"], noise, logged.onnx)
+        _require_bare_bytes(port, noise, logged.onnx, tmp_path)
+        assert "the student computes on CPUExecutionProvider" in log()
         for name, (request, expected, message) in REFUSED.items():
             _require_refusal(name, ask(port, request), expected, message, tmp_path)
         for name, headers in OF_ANOTHER_TYPE.items():
@@ -197,6 +154,24 @@ def test_behind_the_guard(logged, port, tmp_path):
         _require_memory_back(process, port)
         assert "Traceback" not in log()
         _require_end_in_mid_request(process, port)
+
+
+def _require_bare_bytes(port: int, noise: bytes, onnx: Path, folder: Path) -> None:
+    """An image file, and raw pixels with a shape, are answered as the same image in JSON is."""
+    answers = []
+    for content in (base64.b64decode(RED), noise):
+        status, body = ask(port, content, {"Content-Type": "application/x-www-form-urlencoded"}, "/predict")
+        assert status == 200, body
+        answers += json.loads(body)["predictions"]
+    _require_answers(answers, noise, onnx)
+    raw = np.asarray(Image.open(io.BytesIO(noise)))
+    instances = [{"image": RED}, {"image": text(raw.tobytes()), "shape": list(raw.shape)}]
+    status, body = ask(port, json.dumps({"instances": instances}).encode())
+    assert status == 200, body
+    _require_answers(json.loads(body)["predictions"], noise, onnx)
+    for content, message in ((b"", "image 1 of 1: the file is empty"), (GOOD, "image 1 of 1: not an image file")):
+        _require_refusal("bare", ask(port, content, {}, "/predict"), 400, message, folder)
+    _require_refusal("JSON", ask(port, GOOD, path="/predict"), 415, "bare bytes of one image file", folder)
 
 
 def _require_answers(predictions: list[dict], noise: bytes, onnx: Path) -> None:
@@ -229,6 +204,19 @@ def _require_memory_back(process: subprocess.Popen[bytes], port: int) -> None:
     assert psutil.Process(process.pid).memory_info().rss < before + 60 * 2**20 or sys.platform != "linux"
 
 
+@pytest.mark.slow
+def test_a_server_that_needs_a_gpu_does_not_start_without(logged, port, make_params):
+    if has_gpu():
+        pytest.skip("a GPU is there")
+    serving = make_params(serving={"require_gpu": True, "workers": 2}).serving
+    variables = server.environment(logged.uri, logged.store, serving)
+    command = server.command(port, workers=serving.workers)
+    result = subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300)
+    assert "serving.require_gpu is true, but student.onnx would compute on CPUExecutionProvider" in result.stderr
+    assert "failed to start, stopping the parent process" in result.stderr  # it is not started again and again
+    assert "Traceback" not in result.stderr
+
+
 def _require_end_in_mid_request(process: subprocess.Popen[bytes], port: int) -> None:
     """One request is computed and one has been sent by half when the server is stopped: the first is answered."""
     answers: list[int] = []
@@ -254,10 +242,13 @@ def _require_end_in_mid_request(process: subprocess.Popen[bytes], port: int) -> 
 def test_with_plain_mlflow(logged, port, tmp_path):
     """The model is loaded from its own copy of the code, and names the faults that a model can see."""
     arguments = ["--model-uri", logged.uri, "--host", "127.0.0.1", "--port", str(port), "--env-manager", "local"]
-    with running([sys.executable, "-m", "mlflow", "models", "serve", *arguments], logged, port, tmp_path):
+    with running([sys.executable, "-m", "mlflow", "models", "serve", *arguments], environment(logged), port, tmp_path):
         status, body = ask(port, GOOD)
         assert status == 200, body
         assert json.loads(body)["predictions"][0]["label"] == "MEL"
+        pixels = text(bytes([0, 0, 255]) * 200)
+        status, body = ask(port, json.dumps({"instances": [{"image": pixels, "shape": [10, 20, 3]}]}).encode())
+        assert (status, json.loads(body)["predictions"][0]["label"]) == (200, "BCC")
         status, body = ask(port, records(RED, NOT_AN_IMAGE))
         assert status == 400
         assert "image 2 of 2: not an image file" in json.loads(body)["message"]

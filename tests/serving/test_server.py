@@ -1,5 +1,6 @@
 """`make serve`: what is checked before the server starts."""
 
+import json
 import socket
 import sys
 
@@ -7,9 +8,16 @@ import pytest
 
 from pipeline import tracking
 from pipeline.common.errors import UserError
-from pipeline.serving import MODEL, server
+from pipeline.serving import MODEL, PROCESSES, server
 
-URI = "models:/roskd-phantom@champion"
+URI, PINNED = "models:/roskd-phantom@champion", "models:/roskd-phantom/3"
+
+
+@pytest.fixture(autouse=True)
+def registered(monkeypatch):
+    """A tracker with one champion, version 3."""
+    monkeypatch.setattr(tracking, "model_exists", lambda uri: True)
+    monkeypatch.setattr("pipeline.tracking.pinned.pinned", lambda uri: PINNED if uri == URI else uri)
 
 
 @pytest.fixture
@@ -28,9 +36,25 @@ def test_the_default_is_the_champion_of_the_data_source(monkeypatch, free_port, 
     command, environment = started[0]
     assert command[:5] == [sys.executable, "-m", "uvicorn", "--factory", "pipeline.serving.app:create"]
     assert " ".join(command).count(f"--host 127.0.0.1 --port {free_port}") == 1
-    assert environment[MODEL] == URI
+    assert environment[MODEL] == PINNED
+    assert json.loads(environment["SERVING_MODEL_CONFIG"]) == {
+        "providers": ["CUDAExecutionProvider", "CPUExecutionProvider"],
+        "require_gpu": False,
+        "threads": server.count_cores(),
+        "version": "roskd-phantom/3",
+    }
     assert environment["MLFLOW_TRACKING_URI"].startswith("sqlite:///")
-    assert f"serving {URI} at http://127.0.0.1:{free_port}/invocations" in capsys.readouterr().out
+    assert f"serving {PINNED} at http://127.0.0.1:{free_port}/predict" in capsys.readouterr().out
+
+
+def test_several_processes_share_the_cores(monkeypatch, make_params):
+    monkeypatch.setattr(server, "count_cores", lambda: 8)
+    serving = make_params(serving={"workers": 3, "require_gpu": True}).serving
+    environment = server.environment("a folder", "sqlite:///x.db", serving)
+    config = json.loads(environment["SERVING_MODEL_CONFIG"])
+    assert (config["threads"], config["require_gpu"], config["version"]) == (2, True, "")
+    assert environment[PROCESSES] == "3"
+    assert " ".join(server.command(5000, workers=3)).count("--workers 3") == 1
 
 
 def test_no_model_yet(monkeypatch, free_port):
