@@ -47,6 +47,13 @@ def run_entry_point(name, parameters, folder):
             {"port": "8080", "model": "models:/roskd-phantom/2"},
             ["python<-m><pipeline.stages><serve><--port><8080><--model><models:/roskd-phantom/2>"],
         ),
+        (
+            "predict",
+            {"images": "/ward 3/*.dcm", "model": "models:/roskd-phantom/2"},
+            [
+                "python<-m><pipeline.predict></ward 3/*.dcm><--out><predictions.csv><--model><models:/roskd-phantom/2>",
+            ],
+        ),
     ],
 )
 def test_entry_points(name, parameters, calls, tmp_path):
