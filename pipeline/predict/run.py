@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from models.images import load
 from models.pixels import ImageError, Pixels
 from models.predictor import BATCH, Predictor
+from pipeline.data.sources.base import ImageFiles
 from pipeline.predict.model import Model
 from pipeline.predict.table import Counts, Table
 from pipeline.runtime.progress import Progress
@@ -65,8 +65,7 @@ def _decode(paths: Sequence[str], predictor: Predictor) -> Batch:
 
 def _pixels(path: str, predictor: Predictor) -> Pixels | str:
     try:
-        content = Path(path).read_bytes()
-        return load(content, size=predictor.image_size, resize=predictor.resize, channels=predictor.channels)
+        return ImageFiles([Path(path)], predictor.image_size, predictor.resize, predictor.channels)(0)
     except ImageError as error:
         return str(error)
     except OSError as error:

@@ -1,13 +1,14 @@
 """A challenger meets the champion on the challenger's validation set, by stored answers where the data is the same."""
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from models.errors import ModelError
+from models.images import Resize
 from pipeline.common.errors import UserError, first_line
 from pipeline.common.layout import Layout
 from pipeline.common.tables import read_csv
@@ -29,20 +30,29 @@ class RefusalError(Exception):
     """Why two versions cannot be compared."""
 
 
+DecodeAgain = Callable[[Sequence[str], int, Resize], Iterator[np.ndarray]]
+"""Yields samples by their ids, in order, in blocks of uint8 (B, size, size, channels) at another size and resize."""
+
+
 def judge(
-    params: Params, layout: Layout, challenger: Challenger, carried: dict[str, str], champion: "ModelVersion | None"
+    params: Params,
+    layout: Layout,
+    challenger: Challenger,
+    carried: dict[str, str],
+    champion: "ModelVersion | None",
+    decode_again: DecodeAgain | None,
 ) -> Verdict:
     """Return whether the challenger becomes champion, and why; `carried` are its version's tags.
 
     Without a champion it does. Where data, validation set, labels and classes agree, the champion's answers are those
-    that were stored with it; otherwise it is evaluated anew on the challenger's validation set, which favours it where
-    it was trained on some of these images. Where that is impossible, the two are not compared.
+    that were stored with it; otherwise it is evaluated anew on the challenger's validation set, at its own image size,
+    which favours it where it was trained on some of these images. Where that is impossible, the two are not compared.
     """
     if champion is None:
         return Verdict("first", "there was no champion")
     title, differing = str(champion.version), differences(champion, carried)
     try:
-        logits, anew = _answers(layout, challenger, champion, differing)
+        logits, anew = _answers(layout, challenger, champion, differing, decode_again)
     except RefusalError as refusal:
         verdict = Verdict("not compared", f"not compared with version {title}: {refusal}")
     else:
@@ -56,7 +66,11 @@ def judge(
 
 
 def _answers(
-    layout: Layout, challenger: Challenger, champion: "ModelVersion", differing: list[str]
+    layout: Layout,
+    challenger: Challenger,
+    champion: "ModelVersion",
+    differing: list[str],
+    decode_again: DecodeAgain | None,
 ) -> tuple[np.ndarray, bool]:
     """The champion's logits (V, C) on the challenger's validation set, and whether they were computed for it."""
     fatal = [meaning for meaning in differing if meaning in ("the task", "the classes")]
@@ -68,28 +82,37 @@ def _answers(
             stored = np.load(files[VALIDATION]) if not differing and VALIDATION in files else None
             if stored is not None and stored.shape == challenger.val.logits.shape:
                 return stored, False
-            return _anew(layout, challenger, files), True
+            return _anew(layout, challenger, files, decode_again), True
         except (UserError, ModelError, OSError, KeyError) as error:
-            raise RefusalError(f"its files cannot be used ({first_line(error)})") from error
+            raise RefusalError(f"it cannot answer ({first_line(error)})") from error
 
 
-def _anew(layout: Layout, challenger: Challenger, files: Mapping[str, Path]) -> np.ndarray:
-    """Let a version's ONNX file answer the validation images as they are prepared now."""
+def _anew(
+    layout: Layout, challenger: Challenger, files: Mapping[str, Path], decode_again: DecodeAgain | None
+) -> np.ndarray:
+    """Let a version's ONNX file answer the validation images, as they are prepared now or decoded as it takes them."""
     from models.predictor import Predictor
 
     predictor = Predictor(files["onnx"], files["meta"])
     images = open_images(layout)
-    if images.shape[1:] != (predictor.image_size, predictor.image_size, predictor.channels):
-        takes = [predictor.image_size, predictor.image_size, predictor.channels]
-        raise RefusalError(f"it takes images of shape {takes}, the data is prepared as {list(images.shape[1:])}")
-    if predictor.resize != challenger.resize:
-        raise RefusalError(f"its data.resize is {predictor.resize}, that of the data {challenger.resize}")
-    row_of = {name: row for row, name in enumerate(read_csv(layout.samples, ["sample_id"])["sample_id"])}
-    rows = np.array([row_of[name] for name in challenger.ids])
-    blocks = [predictor.probabilities(images[rows[start : start + BLOCK]]) for start in range(0, len(rows), BLOCK)]
+    if images.shape[-1] != predictor.channels:
+        raise RefusalError(f"it takes images of {predictor.channels} channels, the data has {images.shape[-1]}")
+    if (images.shape[1], challenger.resize) == (predictor.image_size, predictor.resize):
+        pixels = _prepared(layout, images, challenger)
+    elif decode_again is None:
+        raise RefusalError(f"it takes images of {predictor.image_size} px, the data is prepared at {images.shape[1]}")
+    else:
+        pixels = decode_again(list(challenger.ids), predictor.image_size, predictor.resize)
+    blocks = [predictor.probabilities(block) for block in pixels]
     found = np.concatenate(blocks).astype(np.float64).clip(np.finfo(np.float32).tiny, 1 - 1e-12)
     # logits of the same probabilities: all that the metrics ask of them
     return np.log(found) if challenger.val.task == "multiclass" else np.log(found) - np.log1p(-found)
+
+
+def _prepared(layout: Layout, images: np.ndarray, challenger: Challenger) -> Iterator[np.ndarray]:
+    row_of = {name: row for row, name in enumerate(read_csv(layout.samples, ["sample_id"])["sample_id"])}
+    rows = np.array([row_of[name] for name in challenger.ids])
+    yield from (images[rows[start : start + BLOCK]] for start in range(0, len(rows), BLOCK))
 
 
 def _listed(differing: list[str]) -> str:

@@ -6,7 +6,7 @@ from pipeline.common.files import sha256_file
 from pipeline.common.layout import Layout
 from pipeline.params.tree import Params
 from pipeline.tracking.connection import exclusive, plain_errors
-from pipeline.tracking.contest import judge
+from pipeline.tracking.contest import DecodeAgain, judge
 from pipeline.tracking.runs import CONTENT
 from pipeline.tracking.session import Session, open_session
 from pipeline.tracking.succession import CHALLENGER, Succession
@@ -38,12 +38,16 @@ def model_name(params: Params) -> str:
     return f"roskd-{params.data.source}"
 
 
-def register(params: Params, layout: Layout) -> Registration | None:
+def register(params: Params, layout: Layout, decode_again: DecodeAgain | None = None) -> Registration | None:
     """Register the exported student as `mirror` does, after it; None where tracking is off."""
-    return register_in(open_session(params, layout), params, layout) if params.tracking.enabled else None
+    if not params.tracking.enabled:
+        return None
+    return register_in(open_session(params, layout), params, layout, decode_again)
 
 
-def register_in(session: Session, params: Params, layout: Layout) -> Registration:
+def register_in(
+    session: Session, params: Params, layout: Layout, decode_again: DecodeAgain | None = None
+) -> Registration:
     """Register the exported student once per content, as challenger, and as champion where it deserves it.
 
     A version is judged once, and once more when `registry.force` becomes true: an alias that a person moves afterwards
@@ -67,7 +71,7 @@ def register_in(session: Session, params: Params, layout: Layout) -> Registratio
         due = judged is None or not champion or (params.registry.force and judged != FORCED)
         if due and champion != version:
             rival = next((v for v in versions if str(v.version) == champion), None)
-            verdict = judge(params, layout, challenger, carried, rival)
+            verdict = judge(params, layout, challenger, carried, rival, decode_again)
             _tag(session, name, version, {OUTCOME: verdict.outcome, REASON: verdict.reason})
             if verdict.promoted:
                 succession.crown(version)

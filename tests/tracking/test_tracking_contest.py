@@ -12,7 +12,7 @@ from pipeline.tracking import contest
 from pipeline.tracking.fetch import Fetched
 from pipeline.tracking.promotion import Answered
 from pipeline.tracking.versions import SAME_DATA, Challenger
-from tests.models.made_student import CLASSES, SIZE, write_student
+from tests.models.made_student import SIZE, write_student
 
 __all__ = ["write_student"]
 
@@ -21,17 +21,21 @@ COLOURS = np.eye(3, dtype=np.uint8) * 255
 CARRIED = dict.fromkeys(SAME_DATA, "same")
 
 
-@pytest.fixture
-def red_images(finished):
-    """Prepared images of one colour each, and a challenger that takes every one for the class of the next colour."""
+def prepare(finished, images):
+    """Write images.npy, with its hash in the report."""
     layout = finished.layout
-    targets = np.arange(N) % 3
-    layout.images.parent.mkdir(parents=True, exist_ok=True)
-    np.save(layout.images, np.tile(COLOURS[targets][:, None, None], (1, SIZE, SIZE, 1)))
-    finished.write_csv(layout.samples, "sample_id,group_id", [(f"v{i}", f"g{i}") for i in range(N)])
+    np.save(layout.images, images)
     report = json.loads(layout.data_report.read_text())
     report["hashes"] = {path.name: sha256_file(path) for path in (layout.images, layout.samples)}
     finished.write(layout.data_report, json.dumps(report))
+
+
+@pytest.fixture
+def red_images(finished):
+    """Prepared images of one colour each, and a challenger that takes every one for the class of the next colour."""
+    targets = np.arange(N) % 3
+    finished.write_csv(finished.layout.samples, "sample_id,group_id", [(f"v{i}", f"g{i}") for i in range(N)])
+    prepare(finished, np.tile(COLOURS[targets][:, None, None], (1, SIZE, SIZE, 1)))
     names, order = np.array([f"v{i}" for i in range(N)]), np.arange(N)[::-1]
     wrong = np.eye(3)[(targets[order] + 1) % 3]
     val = Answered("multiclass", wrong, targets[order], names[order], (wrong, targets[order]))
@@ -42,7 +46,7 @@ def red_images(finished):
 def meets(finished, params, red_images, write_student, monkeypatch):
     """Return a function that lets the challenger meet a champion; `meta` goes into the champion's student.json."""
 
-    def meet(tags=CARRIED, stored=None, settings=params, **meta):
+    def meet(tags=CARRIED, stored=None, settings=params, again=None, **meta):
         onnx, described = write_student(**meta)
         files = {"onnx": onnx, "meta": described}
         if stored is not None:
@@ -50,7 +54,7 @@ def meets(finished, params, red_images, write_student, monkeypatch):
             np.save(files["validation"], stored)
         monkeypatch.setattr(contest, "download", lambda *_: Fetched("roskd-phantom/4", files))
         champion = SimpleNamespace(name="roskd-phantom", version="4", tags=tags)
-        return contest.judge(settings, finished.layout, red_images, CARRIED, champion)
+        return contest.judge(settings, finished.layout, red_images, CARRIED, champion, again)
 
     return meet
 
@@ -81,8 +85,7 @@ def test_a_version_without_stored_answers_answers_anew(meets):
     [
         ({"classes": "A, B"}, {}, "the classes differ"),
         ({"task": "multilabel", "classes": "A"}, {}, "the classes and the task differ"),
-        ({"data_hash": "other"}, {"resize": "pad"}, "its data.resize is pad, that of the data crop"),
-        ({"data_hash": "other"}, {"image_size": 16}, "its files cannot be used ("),
+        ({"data_hash": "other"}, {"image_size": 16}, "it cannot answer ("),
     ],
 )
 def test_what_cannot_be_compared_is_refused(meets, tags, meta, reason):
@@ -91,16 +94,47 @@ def test_what_cannot_be_compared_is_refused(meets, tags, meta, reason):
     assert verdict.reason.startswith(f"not compared with version 4: {reason}")
 
 
-def test_images_of_another_size_are_refused(meets, finished):
-    layout = finished.layout
-    np.save(layout.images, np.zeros((N, 9, 9, 3), np.uint8))
-    report = json.loads(layout.data_report.read_text())
-    report["hashes"][layout.images.name] = sha256_file(layout.images)
-    finished.write(layout.data_report, json.dumps(report))
-    assert meets().reason == (
-        f"not compared with version 4: it takes images of shape [{SIZE}, {SIZE}, {len(CLASSES)}], the data is prepared "
-        "as [9, 9, 3]"
+@pytest.fixture
+def larger(finished, red_images):
+    """The same data, prepared at another size than the champion takes."""
+    prepare(finished, np.zeros((N, 9, 9, 3), np.uint8))
+
+
+def test_images_are_decoded_again_for_a_champion_of_another_size(meets, larger, red_images):
+    asked = []
+
+    def again(names, size, resize):
+        asked.append((names, size, resize))
+        for name in names:  # blocks of one
+            yield np.tile(COLOURS[int(name[1:]) % 3], (1, SIZE, SIZE, 1))
+
+    assert meets(again=again).reason.startswith("val/f1_macro 0.0000 against 0.5556 of version 4")
+    assert asked == [(list(red_images.ids), SIZE, "crop")]
+
+
+def test_images_that_have_gone_leave_a_champion_of_another_size_uncompared(meets, larger):
+    def lost(names, size, resize):
+        raise OSError(2, "No such file or directory", "a.png")
+        yield
+
+    assert meets(again=lost).reason == (
+        "not compared with version 4: it cannot answer ([Errno 2] No such file or directory: 'a.png')"
     )
+    assert meets().reason == f"not compared with version 4: it takes images of {SIZE} px, the data is prepared at 9"
+
+
+def test_another_resize_means_other_images(meets):
+    seen = []
+    meets(
+        again=lambda names, size, resize: seen.append(resize) or iter([np.zeros((N, SIZE, SIZE, 3), np.uint8)]),
+        resize="pad",
+    )
+    assert seen == ["pad"]
+
+
+def test_images_of_other_channels_are_not_compared(meets, finished, red_images):
+    prepare(finished, np.zeros((N, SIZE, SIZE, 1), np.uint8))
+    assert meets().reason == "not compared with version 4: it takes images of 3 channels, the data has 1"
 
 
 def test_force_promotes_and_says_what_was_found(meets, make_two, red_images):
@@ -110,4 +144,4 @@ def test_force_promotes_and_says_what_was_found(meets, make_two, red_images):
 
 
 def test_without_a_champion_there_is_nothing_to_meet(params, layout, red_images):
-    assert contest.judge(params, layout, red_images, CARRIED, None).outcome == "first"
+    assert contest.judge(params, layout, red_images, CARRIED, None, None).outcome == "first"
