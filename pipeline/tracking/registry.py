@@ -10,7 +10,7 @@ from pipeline.tracking.contest import DecodeAgain, judge
 from pipeline.tracking.runs import CONTENT
 from pipeline.tracking.session import Session, open_session
 from pipeline.tracking.succession import CHALLENGER, Succession
-from pipeline.tracking.versions import MEASURED, log_version, measured, read_challenger, tags
+from pipeline.tracking.versions import MEASURED, ORIGIN, log_version, measured, read_challenger, tags
 
 OUTCOME, REASON = "promotion", "promotion.reason"
 JUDGED = "roskd.judged"
@@ -63,7 +63,9 @@ def register_in(
             carried |= measured(challenger, params.split.seed)
         version = str(known.version) if known else log_version(session, params, layout, name, challenger, carried)
         held = dict(known.tags) if known else carried
-        _tag(session, name, version, {key: value for key, value in carried.items() if held.get(key) != value})
+        kept = {key for key in ORIGIN if key in held}
+        changed = {key: value for key, value in carried.items() if key not in kept and held.get(key) != value}
+        _tag(session, name, version, changed)
         succession = Succession(session.client, name)
         if succession.aliases().get(CHALLENGER) != version:
             session.client.set_registered_model_alias(name, CHALLENGER, version)

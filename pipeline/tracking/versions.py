@@ -35,6 +35,9 @@ SAME_DATA = {
 """Tags that must agree for the stored answers of two versions to be compared, and what each means."""
 MEASURED = "roskd.measured"
 """The tag with the hash of the predictions that a version's figures are from."""
+TEACHERS = "teachers"
+ORIGIN = (TEACHERS, "mlflow.source.git.commit", "roskd.git_dirty")
+"""Tags of what made a version; a later run of other code, or without the teachers' files, leaves them."""
 VALIDATION = "validation"
 """The file of a version with its logits on validation, in the order of samples.csv; without sample ids."""
 MEASURED_ONCE = 0
@@ -94,7 +97,7 @@ def tags(session: Session, params: Params, layout: Layout, challenger: Challenge
         "data_hash": session.state.data_hash,
         "params_hash": session.state.params_hash,
         "validation_hash": _validation_hash(layout, challenger),
-        "teachers": json.dumps(_teachers(params, layout, challenger)),
+        TEACHERS: json.dumps(_teachers(params, layout, challenger)),
         **git,
     }
 

@@ -125,6 +125,16 @@ def test_a_champion_that_cannot_answer_is_not_compared(client, exported, params)
     assert client.get_model_version("roskd-phantom", "2").tags["promotion"] == "not compared"
 
 
+def test_what_made_a_version_stays_when_it_has_gone(client, exported, params):
+    weights = exported.layout.teacher_weights(0, "subset", "resnet18")
+    exported.write(weights, "weights of a teacher")
+    tracking.mirror(params, exported.layout)
+    before = client.get_model_version("roskd-phantom", "1").tags
+    weights.unlink()
+    tracking.register(params, exported.layout)
+    assert client.get_model_version("roskd-phantom", "1").tags == before
+
+
 def test_a_corrected_evaluation_corrects_the_version(client, exported, params):
     tracking.mirror(params, exported.layout)
     exported.export_student("first weights", right=38)
