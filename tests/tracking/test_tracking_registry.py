@@ -121,7 +121,7 @@ def test_a_champion_that_cannot_answer_is_not_compared(client, exported, params)
     exported.write_csv(exported.layout.labels, "sample_id,given,published,flipped", [("v0", "DF", "NV", 1)])
     registration = tracking.mirror(params, exported.layout).registration
     assert aliases(client) == {"challenger": "2", "champion": "1"}
-    assert registration.reason.startswith("not compared with version 1: its files cannot be used (")
+    assert registration.reason.startswith("not compared with version 1: it cannot answer (")
     assert client.get_model_version("roskd-phantom", "2").tags["promotion"] == "not compared"
 
 
