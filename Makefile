@@ -59,9 +59,12 @@ ui: $(READY) ## compare runs in MLflow
 serve: $(READY) ## serve the registered champion over HTTP
 	python -m pipeline.stages serve --port "$$PORT" $${MODEL:+--model "$$MODEL"}
 
-lock: $(READY) ## compile requirements.lock from requirements.in
-	uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
-		--no-emit-index-url --no-emit-find-links --quiet --output-file requirements.lock requirements.in
+COMPILE := uv pip compile --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+	--no-emit-index-url --no-emit-find-links --quiet
+
+lock: $(READY) ## compile requirements.lock and requirements-serve.lock from their .in files
+	$(COMPILE) --output-file requirements.lock requirements.in
+	$(COMPILE) --constraint requirements.lock --output-file requirements-serve.lock requirements-serve.in
 
 clean: ## remove what a pipeline run made (not .venv, not the tracked runs)
 	rm -rf artifacts .pytest_cache .ruff_cache

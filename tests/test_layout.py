@@ -15,7 +15,7 @@ from pipeline.stages.code import FINGERPRINTED
 
 SOURCES = sorted([*Path("models").rglob("*.py"), *Path("pipeline").rglob("*.py")])
 GROUND = {"common", "params", "runtime", "evaluation", "report", "tracking"}
-FLOORS = {"data": 1, "distillation": 2, "training": 3, "recipes": 4, "stages": 5, "study": 5}
+FLOORS = {"data": 1, "distillation": 2, "training": 3, "recipes": 4, "stages": 5, "study": 5, "predict": 5}
 """Higher floors may import lower ones; every other package of the pipeline is ground floor, 0."""
 READERS = {
     "pipeline.distillation.methods", "pipeline.data.prepared", "pipeline.data.external_set",

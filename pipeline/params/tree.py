@@ -25,6 +25,7 @@ from pipeline.params.methods import require_methods
 from pipeline.params.robustness import RobustnessParams
 from pipeline.params.serving import ServingParams
 from pipeline.params.study import StudyParams
+from pipeline.params.tracking import RegistryParams, TrackingParams
 
 
 class SplitParams(Section):
@@ -91,24 +92,6 @@ class MachineParams(Section):
     workers: Annotated[int, Field(ge=0, description="processes that decode images, 0 = one per processor core")]
 
 
-class TrackingParams(Section):
-    """MLflow tracking; off means that nothing imports mlflow."""
-
-    enabled: bool
-    experiment: Annotated[
-        str | None, Field(min_length=1, max_length=200, description="experiment name, or null for roskd-<data.source>")
-    ]
-
-    @model_validator(mode="after")
-    def _experiment_is_a_name(self) -> Self:
-        name = self.experiment or ""
-        if name.startswith(("/", "\\", "~")) or ".." in name.replace("\\", "/").split("/") or not name.isprintable():
-            raise ValueError(
-                f"tracking.experiment is {name!r}; it names a folder beside mlflow.db: no absolute path, no '..'"
-            )
-        return self
-
-
 class AuditParams(Section):
     """The page of doubtful labels."""
 
@@ -121,7 +104,9 @@ class AuditParams(Section):
 
 PLACES = {"data.path", "data.corrections", "data.medmnist.download"}
 """Where things are; the data and the corrections count by their content instead."""
-AFTERWARDS = ("machine.", "methods", "audit.", "landscape.", "robustness.", "tracking.", "serving.", "study.")
+AFTERWARDS = (
+    "machine.", "methods", "audit.", "landscape.", "robustness.", "tracking.", "registry.", "serving.", "study.",
+)  # fmt: skip
 """What trains nothing: machines, and what is done with the networks once they are trained."""
 TASKS_OF_SOURCE: dict[str, tuple[Task, ...]] = {
     "phantom": ("multiclass", "multilabel"),
@@ -161,6 +146,7 @@ class Params(Section):
     robustness: RobustnessParams
     tracking: TrackingParams
     serving: ServingParams
+    registry: RegistryParams
     study: StudyParams
 
     def teacher_networks(self, pool: Pool | None) -> dict[str, Network]:
@@ -292,7 +278,7 @@ def of_images(params: Params) -> dict[str, Any]:
 
 
 def decisive(params: Params) -> dict[str, Any]:
-    """Return the leaves that say what is computed: without paths, machines, the tracker, the server and studies."""
+    """Return the leaves that say what is computed: without paths, machines, tracker, registry, server and studies."""
     return {
         name: value for name, value in flatten(params).items() if name not in PLACES and not name.startswith(AFTERWARDS)
     }

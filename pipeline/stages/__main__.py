@@ -119,11 +119,12 @@ def ui(port: Port = 5000) -> None:
 def serve(
     port: Port = 5000,
     model: Annotated[str | None, typer.Option(help="models:/name@alias or models:/name/version")] = None,
+    host: Annotated[str, typer.Option(help="address to listen on; 0.0.0.0, for containers: all of them")] = "127.0.0.1",
 ) -> None:
     """Serve the registered champion over HTTP."""
     from pipeline.serving import server
 
-    server.run(model, port)
+    server.run(model, port, host)
 
 
 def main() -> None:

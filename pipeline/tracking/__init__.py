@@ -9,27 +9,37 @@ registers:
     print(tracking.mirror(params, layout))
 """
 
+from pipeline.tracking.by_hand import Change, listed, promote, rollback, table
+from pipeline.tracking.fetch import Fetched, fetch_model, model_exists
 from pipeline.tracking.live import LiveRun, live_run
 from pipeline.tracking.mirror import Summary, mirror
-from pipeline.tracking.registry import Registration, model_exists, register
+from pipeline.tracking.registry import Registration, model_name, register
 from pipeline.tracking.runs import Child, children, student, teacher
 from pipeline.tracking.studies import StudyRun, TrialRun, study_run
 from pipeline.tracking.ui import ui
 
 __all__ = [
+    "Change",
     "Child",
+    "Fetched",
     "LiveRun",
     "Registration",
     "StudyRun",
     "Summary",
     "TrialRun",
     "children",
+    "fetch_model",
+    "listed",
     "live_run",
     "mirror",
     "model_exists",
+    "model_name",
+    "promote",
     "register",
+    "rollback",
     "student",
     "study_run",
+    "table",
     "teacher",
     "ui",
 ]

@@ -8,6 +8,7 @@ from pipeline.common.layout import Layout
 from pipeline.distillation.methods import METHODS, ordered
 from pipeline.params.tree import Params
 from pipeline.tracking.connection import plain_errors
+from pipeline.tracking.contest import DecodeAgain
 from pipeline.tracking.parent import settle_parent
 from pipeline.tracking.records import Evaluation, content, curves_of, values_hash
 from pipeline.tracking.registry import Registration, register_in
@@ -52,12 +53,14 @@ class Summary:
         return f"{runs}\n{self.registration}" if self.registration else runs
 
 
-def mirror(params: Params, layout: Layout) -> Summary:
+def mirror(params: Params, layout: Layout, decode_again: DecodeAgain | None = None) -> Summary:
     """Make the tracker agree with the artefacts, and register the student where one was exported.
 
     A child counts as right if it is finished and its content tag is the hash of its history.csv; every other run of it
     is replaced by one made from the files and tagged `reused`. Test metrics are logged again where they changed: their
-    newest value is at the same step. Raises UserError where an artefact is missing or the tracker cannot be used.
+    newest value is at the same step. `decode_again` decodes validation images for a champion of another image size;
+    without it such a champion is not compared. Raises UserError where an artefact is missing or the tracker cannot be
+    used.
     """
     if not params.tracking.enabled:
         return Summary(enabled=False)
@@ -79,7 +82,7 @@ def mirror(params: Params, layout: Layout) -> Summary:
         shown = [name for name in ordered(params.methods) if METHODS[name].paper]
         compared = [settled[student(params, layout, params.seeds[0], name).name].run_id for name in shown]
         settle_parent(session, layout, expected, evaluation, compared)
-    registration = register_in(session, params, layout) if layout.onnx.is_file() else None
+    registration = register_in(session, params, layout, decode_again) if layout.onnx.is_file() else None
     actions = [run.action for run in settled.values()]
     reused = sum(run.reused for run in settled.values())
     return Summary(

@@ -1,34 +1,21 @@
-"""The registered model: one version per content, the newest as challenger, the best of the same data as champion."""
+"""The registered model: one version per content, the newest as challenger, the best as champion."""
 
-import io
-import math
-from collections.abc import Mapping
-from contextlib import redirect_stderr
 from dataclasses import dataclass
 
-from models.names import Task
-from pipeline.common.errors import UserError
-from pipeline.common.files import sha256_files, sha256_json
+from pipeline.common.files import sha256_file
 from pipeline.common.layout import Layout
-from pipeline.common.tables import read_csv
-from pipeline.distillation.methods import METHODS, served
 from pipeline.params.tree import Params
-from pipeline.tracking.connection import connect, database_file, plain_errors, tracking_uri
-from pipeline.tracking.records import Evaluation, curves_of
-from pipeline.tracking.runs import CONTENT, Child, student
+from pipeline.tracking.connection import exclusive, plain_errors
+from pipeline.tracking.contest import DecodeAgain, judge
+from pipeline.tracking.runs import CONTENT
 from pipeline.tracking.session import Session, open_session
+from pipeline.tracking.succession import CHALLENGER, Succession
+from pipeline.tracking.versions import MEASURED, ORIGIN, log_version, measured, read_challenger, tags
 
-CHAMPION, CHALLENGER = "champion", "challenger"
-RANKED_BY: dict[Task, str] = {"multiclass": "val/f1_macro", "multilabel": "val/auroc_macro"}
-SAME_DATA = {
-    "data_hash": "the data",
-    "validation_hash": "the validation set or its labels",
-    "classes": "the classes",
-    "task": "the task",
-}
-"""Tags that must agree before two versions are compared, and what each means."""
-MEASURED_ONCE = 0
-"""The step of the test metrics; epochs count from 1, so these alone are linked to the model."""
+OUTCOME, REASON = "promotion", "promotion.reason"
+JUDGED = "roskd.judged"
+"""The tag that a version gets when its judgement is carried out; its value says whether registry.force was true."""
+FORCED, BY_RULE = "forced", "by rule"
 
 
 @dataclass(frozen=True)
@@ -46,143 +33,90 @@ class Registration:
         return f"model {self.model} version {self.version} ({state}): {' and '.join(self.aliases)}; {self.reason}"
 
 
-def register(params: Params, layout: Layout) -> Registration | None:
+def model_name(params: Params) -> str:
+    """The registered model of a data source."""
+    return f"roskd-{params.data.source}"
+
+
+def register(params: Params, layout: Layout, decode_again: DecodeAgain | None = None) -> Registration | None:
     """Register the exported student as `mirror` does, after it; None where tracking is off."""
-    return register_in(open_session(params, layout), params, layout) if params.tracking.enabled else None
+    if not params.tracking.enabled:
+        return None
+    return register_in(open_session(params, layout), params, layout, decode_again)
 
 
-def register_in(session: Session, params: Params, layout: Layout) -> Registration:
+def register_in(
+    session: Session, params: Params, layout: Layout, decode_again: DecodeAgain | None = None
+) -> Registration:
     """Register the exported student once per content, as challenger, and as champion where it deserves it.
 
-    A version is judged once, when it is made: an alias that a person moves afterwards stays where it was put.
-    Raises UserError where the served method's run or its validation metric is missing.
+    A version is judged once, and once more when `registry.force` becomes true: an alias that a person moves afterwards
+    stays where it was put. Killed between two writes, the next run goes on from there. Raises UserError where the
+    served method's run or its predictions are missing.
     """
-    name = f"roskd-{params.data.source}"
-    tags = _version_tags(session, params, layout)
-    with plain_errors(session.uri):
+    name, challenger = model_name(params), read_challenger(params, layout)
+    carried = tags(session, params, layout, challenger)
+    with plain_errors(session.uri), exclusive(session.uri):
         versions = session.client.search_model_versions(f"name = '{name}'")
-        known = next((v for v in versions if v.tags.get(CONTENT) == tags[CONTENT]), None)
-        version = str(known.version) if known else _log_version(session, params, layout, name, tags)
-        for key in [key for key, value in tags.items() if known and known.tags.get(key) != value]:
-            session.client.set_model_version_tag(name, version, key, tags[key])
-        aliases = session.client.get_registered_model(name).aliases
-        champion = str(aliases.get(CHAMPION, ""))
-        if known and champion:
-            promoted, reason = (
-                False,
-                "compared when it was registered" if champion != version else "the champion already",
-            )
+        known = next((v for v in versions if v.tags.get(CONTENT) == carried[CONTENT]), None)
+        if known is None or known.tags.get(MEASURED) != sha256_file(challenger.predictions):
+            carried |= measured(challenger, params.split.seed)
+        version = str(known.version) if known else log_version(session, params, layout, name, challenger, carried)
+        held = dict(known.tags) if known else carried
+        kept = {key for key in ORIGIN if key in held}
+        changed = {key: value for key, value in carried.items() if key not in kept and held.get(key) != value}
+        _tag(session, name, version, changed)
+        succession = Succession(session.client, name)
+        if succession.aliases().get(CHALLENGER) != version:
+            session.client.set_registered_model_alias(name, CHALLENGER, version)
+        champion, judged = succession.champion(), held.get(JUDGED)
+        due = judged is None or not champion or (params.registry.force and judged != FORCED)
+        if due and champion != version:
+            rival = next((v for v in versions if str(v.version) == champion), None)
+            verdict = judge(params, layout, challenger, carried, rival, decode_again)
+            _tag(session, name, version, {OUTCOME: verdict.outcome, REASON: verdict.reason})
+            if verdict.promoted:
+                succession.crown(version)
+            reason = verdict.reason
         else:
-            held = next((dict(v.tags) for v in versions if str(v.version) == champion), None)
-            promoted, reason = judge(held, tags)
-        for alias in (CHALLENGER, *([CHAMPION] if promoted else [])):
-            if str(aliases.get(alias, "")) != version:
-                session.client.set_registered_model_alias(name, alias, version)
-        held_aliases = (CHALLENGER, CHAMPION) if promoted or champion == version else (CHALLENGER,)
-        if not promoted and champion != version:
-            reason += _by_hand(name, version, champion)
-    return Registration(name, version, held_aliases, known is None, reason)
+            reason = "the champion already" if champion == version else f"judged before: {held.get(REASON, 'by hand')}"
+        if due:
+            _seal(session, params, name, version)
+        aliases = sorted((alias for alias, one in succession.aliases().items() if one == version), key=_rank)
+        if (present := succession.champion()) != version:
+            reason += f"; version {present} stays champion (`python -m pipeline.registry promote {version}` changes it)"
+    return Registration(name, version, tuple(aliases), known is None, reason)
 
 
-def judge(champion: Mapping[str, str] | None, challenger: Mapping[str, str]) -> tuple[bool, str]:
-    """Whether the challenger becomes champion, and why, from the tags of both versions.
-
-    It does where there is no champion, or where it is better on the same validation set; a tie keeps the champion.
-    """
-    if champion is None:
-        return True, "there was no champion"
-    differing = [meaning for tag, meaning in SAME_DATA.items() if champion.get(tag) != challenger.get(tag)]
-    if differing:
-        return False, f"not compared with the champion: {' and '.join(differing)} differ"
-    metric = RANKED_BY["multilabel" if challenger["task"] == "multilabel" else "multiclass"]
-    ours, theirs = float(challenger[metric]), float(champion.get(metric, "nan"))
-    if math.isnan(theirs):
-        return False, f"not compared with the champion: its version has no tag {metric}"
-    verdict = f"{metric} {ours:.4f} against the champion's {theirs:.4f}"
-    return ours > theirs, verdict
-
-
-def model_exists(model_uri: str) -> bool:
-    """Whether the tracker holds a model under e.g. `models:/roskd-phantom@champion`; a folder may be named, too.
-
-    A sqlite store that does not exist yet is not created. Raises UserError where the tracker cannot be reached.
-    """
-    database = database_file(tracking_uri())
-    if database and not database.is_file() and model_uri.startswith(("models:", "runs:")):
-        return False
-    connect()
-    import mlflow
-    from mlflow.exceptions import MlflowException
-    from mlflow.models import get_model_info
-
-    mlflow.set_tracking_uri(tracking_uri())
-    try:
-        get_model_info(model_uri)
-    except (MlflowException, OSError):
-        return False
-    return True
-
-
-def _version_tags(session: Session, params: Params, layout: Layout) -> dict[str, str]:
-    method = served(params.methods)
-    child, metric = student(params, layout, params.seeds[0], method), RANKED_BY[params.task]
-    value = _validation(child, Evaluation(layout)).get(metric)
-    if value is None:
-        raise UserError(
-            f"{layout.student_metrics}: has no {metric} of method {method}, checkpoint {METHODS[method].checkpoint}, "
-            f"seed {params.seeds[0]}, by which versions are compared; run make repro to evaluate again"
-        )
-    return {
-        CONTENT: sha256_files([layout.onnx, layout.onnx_meta]),
-        "method": method,
-        "seed": str(params.seeds[0]),
-        "task": params.task,
-        "classes": ", ".join(map(str, session.state.data["classes"])),
-        metric: repr(value),
-        "data_hash": session.state.data_hash,
-        "params_hash": session.state.params_hash,
-        "validation_hash": _validation_hash(layout),
+def note(outcome: str, reason: str, carried: dict[str, str]) -> str:
+    """Return the description of a version, in Markdown: what became of it and why, and where it is from."""
+    facts = {
+        "figures": ", ".join(
+            f"{key} {float(carried[key]):.4f} ({carried[f'{key}.interval']})"
+            for key in ("val/f1_macro", "val/auroc_macro", "test/f1_macro", "test/auroc_macro")
+            if f"{key}.interval" in carried
+        ),
+        "data": carried.get("data_hash", ""),
+        "parameters": carried.get("params_hash", ""),
+        "commit": carried.get("mlflow.source.git.commit", ""),
+        "teachers": carried.get("teachers", ""),
     }
+    listed = "\n".join(f"- {name}: {value}" for name, value in facts.items() if value)
+    return f"{outcome}: {reason}\n\n{listed}"
 
 
-def _validation(child: Child, evaluation: Evaluation) -> dict[str, float]:
-    """A method's own figures; those of a run's last epoch are the end of its curves."""
-    own = evaluation.of(child)
-    ends = {point.key: point.value for point in curves_of(child, own)}
-    return ends | own
+def _seal(session: Session, params: Params, name: str, version: str) -> None:
+    """Write the description, and then that the judgement is done; a promotion may have been written by a killed run."""
+    held = dict(session.client.get_model_version(name, version).tags)
+    reason = held.get(REASON, "made champion by hand")
+    session.client.update_model_version(name, version, note(held.get(OUTCOME, "promoted"), reason, held))
+    _tag(session, name, version, {JUDGED: FORCED if params.registry.force else BY_RULE})
 
 
-def _validation_hash(layout: Layout) -> str:
-    """The hash of which samples validate, with the labels they are given."""
-    table = read_csv(layout.splits, ["sample_id", "split"])
-    labels = read_csv(layout.labels, ["sample_id", "given"])
-    given = dict(zip(labels["sample_id"], labels["given"], strict=True))
-    chosen = sorted(table.loc[table["split"] == "val", "sample_id"])
-    return sha256_json([[sample, given.get(sample, "")] for sample in chosen])
+def _tag(session: Session, name: str, version: str, wanted: dict[str, str]) -> None:
+    for key, value in wanted.items():
+        session.client.set_model_version_tag(name, version, key, value)
 
 
-def _log_version(session: Session, params: Params, layout: Layout, name: str, tags: dict[str, str]) -> str:
-    """Log the served model in its method's run with that run's own figures, and register it; returns the version."""
-    import mlflow
-
-    from models import serving
-
-    child = student(params, layout, params.seeds[0], served(params.methods))
-    run = next(iter(session.runs_of(child)), None)
-    if run is None:
-        raise UserError(f"the tracker has no run {child.name} to hold the model; run `make repro`, which tracks first")
-    run_id = run.info.run_id
-    specification = serving.model_spec(layout.onnx, layout.onnx_meta)
-    mlflow.set_tracking_uri(session.uri)
-    with mlflow.start_run(run_id=run_id):
-        info = mlflow.pyfunc.log_model(name="student", step=MEASURED_ONCE, **specification)
-    session.client.set_terminated(run_id, "FINISHED", run.info.end_time)
-    with redirect_stderr(io.StringIO()):  # it announces the version in its own words; the summary does so in ours
-        return str(mlflow.register_model(info.model_uri, name, tags=tags).version)
-
-
-def _by_hand(name: str, version: str, champion: str) -> str:
-    return (
-        f'\n  version {champion} stays champion; to promote version {version} by hand: python -c "import mlflow; '
-        f"mlflow.MlflowClient().set_registered_model_alias('{name}', '{CHAMPION}', '{version}')\""
-    )
+def _rank(alias: str) -> tuple[bool, str]:
+    return alias != CHALLENGER, alias

@@ -61,7 +61,7 @@ class Child:
 
 def read_state(params: Params, layout: Layout) -> State:
     """Hash parameters and data into the present state; raises UserError where the data is not prepared yet."""
-    left_out = ("methods", "tracking.", "serving.", "study.")
+    left_out = ("methods", "tracking.", "registry.", "serving.", "study.")
     flat = {name: value for name, value in flatten(params).items() if not name.startswith(left_out)}
     params_hash = sha256_json(decisive(params))
     data = read_report(layout)

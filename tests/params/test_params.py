@@ -65,7 +65,7 @@ def test_what_decides_a_result_names_no_machine_path_page_tracker_server_or_stud
     names = set(decisive(make_params()))
     assert {"task", "seeds", "noise.rate", "training.lr", "distillation.weighting.per"} <= names
     left_out = {"data.path", "data.corrections", "data.medmnist.download", "methods"}
-    sections = ("machine", "audit", "landscape", "robustness", "tracking", "serving", "study")
+    sections = ("machine", "audit", "landscape", "robustness", "tracking", "registry", "serving", "study")
     assert set(flatten(make_params())) - names == left_out | {
         name for name in flatten(make_params()) if name.split(".")[0] in sections
     }
@@ -170,6 +170,8 @@ def test_images_depend_on_the_parameters_of_their_own_source(make_params):
         ("machine.device", "tpu", "machine.device is 'tpu': should be 'auto', 'cpu' or 'cuda'"),
         ("machine.process", 2, "machine.process is not a parameter; did you mean processes?"),
         ("machine", TREE["machine"] | {"launcher": "torchrun", "processes": 3}, "64, which 3 processes cannot share"),
+        ("registry.force", "yes", "registry.force is 'yes'"),
+        ("registry.metric", "accuracy", "registry.metric is 'accuracy': should be 'f1_macro' or 'auroc_macro'"),
         ("methods", [], "methods is []"),
         ("methods", ["roskd", "baseline_1", "roskd"], "the values must be unique"),
         ("methods", ["roskd", "rosk"], "methods names 'rosk', which is no method; did you mean roskd?"),

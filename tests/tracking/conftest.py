@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import models
@@ -21,6 +22,8 @@ from pipeline.params.tree import Params
 ARCHITECTURES = ("resnet18", "densenet121")
 RUNS = ("baseline_1", "baseline_2", "baseline_3", "baseline_3_same", "baseline_4", "baseline_5", "roskd_unseen")
 HISTORY = "epoch,split,metric,value\n1,train,loss,1.5\n1,val,f1_macro,0.25\n2,train,loss,\n2,val,f1_macro,0.375\n"
+VALIDATION = 40
+"""Validation samples of an exported student, each a group of its own."""
 FIGURE = {method: 0.5 + index / 64 for index, method in enumerate([*RUNS, "roskd"])}
 DATA_REPORT = {
     "source": "phantom",
@@ -93,10 +96,23 @@ class Finished:
         trained = [(0, "baseline_1", "", "changed", 0.125), (0, "resnet18", "subset", "changed_unseen", 0.25)]
         self.write_csv(self.layout.training_metrics, "seed,network,pool,metric,value", trained)
 
-    def export_student(self, weights: str) -> None:
-        """Write two files in place of an ONNX model and its description."""
+    def export_student(self, weights: str, right: int = 30, method: str = "roskd-smoothed") -> None:
+        """Write two files in place of an ONNX model and its description, and its predictions of VALIDATION samples.
+
+        The last `right` of them are classified correctly.
+        """
         self.write(self.layout.onnx, weights)
         self.write(self.layout.onnx_meta, "{}\n")
+        names, targets = [f"v{i}" for i in range(VALIDATION)], np.arange(VALIDATION) % 2
+        answers = np.where(np.arange(VALIDATION) >= VALIDATION - right, targets, 1 - targets)
+        found = {"sample_ids": np.array(names), "targets": targets, "logits": np.eye(2, dtype=np.float32)[answers]}
+        path = self.layout.all_predictions / "0" / f"{method}.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(path, **{f"{split}_{key}": value for split in ("val", "test") for key, value in found.items()})
+        self.write_csv(self.layout.samples, "sample_id,group_id", [(name, f"g{i}") for i, name in enumerate(names)])
+        self.write_csv(
+            self.layout.labels, "sample_id,given,published,flipped", [(name, "NV", "NV", 0) for name in names]
+        )
 
     def write_all(self) -> None:
         """Write everything but the exported student: two epochs, two teachers in each pool, every student run."""
@@ -150,8 +166,8 @@ def exported(finished: Finished, monkeypatch: pytest.MonkeyPatch) -> Finished:
     finished.write("echo.py", MODEL)
     fake = types.ModuleType("models.serving")
 
-    def model_spec(onnx_path: Path, meta_path: Path) -> dict[str, object]:
-        files = {"onnx": str(onnx_path), "meta": str(meta_path)}
+    def model_spec(onnx_path: Path, *beside: Path) -> dict[str, object]:
+        files = {"onnx": str(onnx_path)} | {path.name: str(path) for path in beside}
         return {"python_model": str(finished.root / "echo.py"), "artifacts": files, "pip_requirements": ["onnxruntime"]}
 
     fake.model_spec = model_spec  # type: ignore[attr-defined]

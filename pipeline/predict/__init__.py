@@ -1,0 +1,1 @@
+"""Whole folders of images through an exported student, into one table: `python -m pipeline.predict`."""
