@@ -99,7 +99,10 @@ def test_nothing_is_reached_from_other_machines_and_no_password_is_written_down(
     assert len(ports) == 2
     assert all(port.startswith("127.0.0.1:") and port.endswith(":5000") for port in ports)
     text = (REPOSITORY / "compose.yaml").read_text()
-    assert set(re.findall(r"\$\{(.*?)\}", text)) == {"ROSKD_DB_PASSWORD:?put it into .env"}
+    assert set(re.findall(r"\$\{(.*?)\}", text)) == {
+        "ROSKD_DB_PASSWORD:?put it into .env",
+        "ROSKD_MODEL:-models:/roskd-phantom@champion",
+    }
     assert ".env" in (REPOSITORY / ".gitignore").read_text().split()
 
 

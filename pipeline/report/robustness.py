@@ -180,6 +180,8 @@ def paper_like(results: Results, found: Robustness) -> float | None:
     paper = _paper(results)[REFERENCE, "PGD"]
     wanted = paper["after"]["f1"] / paper["before"]["f1"]
     before = found.row(REFERENCE, "", "", 0, "f1_macro")["value"]
+    if not before > 0:
+        return None
     left = {eps: found.row(REFERENCE, "pgd", "l2", eps, "f1_macro")["value"] / before for eps in found.budgets("l2")}
     return min(left, key=lambda eps: abs(left[eps] - wanted))
 

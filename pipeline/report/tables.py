@@ -128,11 +128,11 @@ def teachers(results: Results) -> list[Row]:
 
 
 def parameters(results: Results) -> list[tuple[str, list[tuple[str, str]]]]:
-    """All parameters by section of params.yaml but `study`, which no run of the pipeline reads."""
+    """All parameters by section of params.yaml, but of those that decide nothing on the page."""
     sections: dict[str, list[tuple[str, str]]] = {}
     for name, value in flatten(results.params).items():
         section, _, key = name.partition(".")
-        if section == "study":
+        if section in ("registry", "serving", "study"):
             continue
         text = ", ".join(map(str, value)) if isinstance(value, tuple) else value
         text = text if isinstance(text, str) else json.dumps(text)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pipeline.common.errors import UserError
 from pipeline.common.files import atomic, replace_folder, sha256_files, write_json
 from pipeline.common.layout import Layout
 from pipeline.common.seeds import stream
@@ -114,6 +115,12 @@ def _external(
         "own": (own_logits, targets, prepared.groups[own_rows]),
     }
     for source, (answers, truth, groups) in sets.items():
+        if not len(truth):
+            raise UserError(
+                f"robustness.external: {'the external set' if source == 'external' else 'the own test split'} has no "
+                f"image of the shared classes {', '.join(external.shared)}. Give it some, or set robustness.external "
+                "to null"
+            )
         draws = draw(groups, 1, stream(params.split.seed, f"bootstrap {source}", 0))
         table += external_rows(source, shift_figures(params.task, answers, truth, draws, thresholds), draws)
     _write(folder / layout.external_figures(seed, method).name, table, EXTERNAL_COLUMNS)

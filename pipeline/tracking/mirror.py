@@ -1,5 +1,6 @@
 """The last stage: make the tracker agree with the artefacts, whatever DVC skipped, restored or was killed in."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import TYPE_CHECKING, NamedTuple
@@ -66,8 +67,7 @@ def mirror(params: Params, layout: Layout, decode_again: DecodeAgain | None = No
         return Summary(enabled=False)
     expected = children(params, layout)
     contents = {child.name: content(child) for child in expected}
-    looked_at = [name for name in params.landscape.methods if name in params.methods]
-    evaluation = Evaluation(layout, product(params.seeds, looked_at))
+    evaluation = Evaluation(layout, _tried(params, params.landscape.methods))
     session = open_session(params, layout)
     with plain_errors(session.uri):
         runs: dict[str, list[Run]] = {}
@@ -81,7 +81,7 @@ def mirror(params: Params, layout: Layout, decode_again: DecodeAgain | None = No
             session.client.set_terminated(leftover.info.run_id, "KILLED")
         shown = [name for name in ordered(params.methods) if METHODS[name].paper]
         compared = [settled[student(params, layout, params.seeds[0], name).name].run_id for name in shown]
-        settle_parent(session, layout, expected, evaluation, compared)
+        settle_parent(session, layout, expected, evaluation, compared, _tried(params, params.robustness.methods))
     registration = register_in(session, params, layout, decode_again) if layout.onnx.is_file() else None
     actions = [run.action for run in settled.values()]
     reused = sum(run.reused for run in settled.values())
@@ -94,6 +94,11 @@ def mirror(params: Params, layout: Layout, decode_again: DecodeAgain | None = No
         parent=session.state.title,
         registration=registration,
     )
+
+
+def _tried(params: Params, names: Sequence[str]) -> list[tuple[int, str]]:
+    """The students of some methods that were trained, by seed; folders of others may be left of earlier runs."""
+    return list(product(params.seeds, [name for name in names if name in params.methods]))
 
 
 def _settle(session: Session, child: Child, runs: "list[Run]", wanted: str, evaluation: Evaluation) -> Settled:

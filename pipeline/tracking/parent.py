@@ -1,6 +1,7 @@
 """The parent run of a pipeline: headline metrics, files, data set, and the link to its runs side by side."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -15,8 +16,11 @@ from pipeline.tracking.session import Point, Session
 ATTACHED = "roskd.attached"
 
 
-def attachments(layout: Layout) -> dict[str, list[Path]]:
-    """The files that the parent keeps, by folder; the ONNX model is in the registered model instead."""
+def attachments(layout: Layout, tried: Sequence[tuple[int, str]]) -> dict[str, list[Path]]:
+    """The files that the parent keeps, by folder; the ONNX model is in the registered model instead.
+
+    `tried`: the pairs of seed and method under shift.
+    """
     return {
         "report": [layout.report, layout.data_card, layout.table],
         "report/figures": sorted(layout.figures.glob("*.png")),
@@ -27,23 +31,28 @@ def attachments(layout: Layout) -> dict[str, list[Path]]:
         "external": [layout.external_report],
         **{
             str(folder.relative_to(layout.root)): sorted(folder.glob("[!.]*"))
-            for folder in sorted(layout.all_shifts.glob("*/[!.]*"))
+            for folder in (layout.shift(seed, method) for seed, method in tried)
         },
     }
 
 
 def settle_parent(
-    session: Session, layout: Layout, expected: list[Child], evaluation: Evaluation, compared: list[str]
+    session: Session,
+    layout: Layout,
+    expected: list[Child],
+    evaluation: Evaluation,
+    compared: list[str],
+    tried: Sequence[tuple[int, str]],
 ) -> None:
     """Attach files and log the headline metrics where they changed, and end the parent unless `mlflow run` does.
 
-    `compared`: the ids of the runs that the description links.
+    `compared`: the ids of the runs that the description links; `tried`: the pairs of seed and method under shift.
     """
     parent = session.client.get_run(session.parent_id)
     session.show_data(parent)
     values = headlines([child for child in expected if child.kind == "student"], evaluation)
-    values |= audited(layout) | shifted(layout)
-    files = {folder: [path for path in paths if path.is_file()] for folder, paths in attachments(layout).items()}
+    values |= audited(layout) | shifted(layout, tried)
+    files = {folder: [path for path in paths if path.is_file()] for folder, paths in attachments(layout, tried).items()}
     parameters = masked(PARAMS_FILE.read_text(encoding="utf-8"))  # study.storage may hold a password
     hashes = {f"{folder}/{path.name}": sha256_file(path) for folder, paths in files.items() for path in paths}
     attached = sha256_json([parameters, hashes])

@@ -75,10 +75,11 @@ def sharpness(layout: Layout, seed: int, method: str) -> dict[str, float]:
     return {f"sharpness/{name}": float(value) for name, value in found.items()}
 
 
-def shifted(layout: Layout) -> dict[str, float]:
-    """The figures under shift, means over seeds: `{"shift/mce/roskd": 0.7, "shift/external_f1_macro/roskd": 0.6, ...}`.
+def shifted(layout: Layout, tried: Iterable[tuple[int, str]]) -> dict[str, float]:
+    """Return the figures under shift of pairs of seed and method, as means over seeds.
 
-    `corrupted_f1_macro` is the mean over corruptions and severities; without Baseline I there is no `mce`.
+    `{"shift/mce/roskd": 0.7, "shift/external_f1_macro/roskd": 0.6, ...}`: `corrupted_f1_macro` is the
+    mean over corruptions and severities; without Baseline I there is no `mce`.
     """
     collected: dict[str, list[float]] = defaultdict(list)
 
@@ -87,14 +88,14 @@ def shifted(layout: Layout) -> dict[str, float]:
         if value is not None:
             collected[f"shift/{name}/{path.parent.name}"].append(value)
 
-    for path in sorted(layout.all_shifts.glob("*/[!.]*/corruptions.csv")):
-        for row in _rows(path, ("kind", "metric", "value")):
+    for seed, method in tried:
+        corrupted, external = layout.corruption_figures(seed, method), layout.external_figures(seed, method)
+        for row in _rows(corrupted, ("kind", "metric", "value")) if corrupted.is_file() else ():
             if row["kind"] == ALL and row["metric"] in OVER_CORRUPTIONS:
-                add(path, OVER_CORRUPTIONS[row["metric"]], row["value"])
-    for path in sorted(layout.all_shifts.glob("*/[!.]*/external.csv")):
-        for row in _rows(path, ("source", "metric", "value")):
+                add(corrupted, OVER_CORRUPTIONS[row["metric"]], row["value"])
+        for row in _rows(external, ("source", "metric", "value")) if external.is_file() else ():
             if row["source"] == "external":
-                add(path, f"external_{row['metric']}", row["value"])
+                add(external, f"external_{row['metric']}", row["value"])
     return {key: math.fsum(values) / len(values) for key, values in collected.items()}
 
 

@@ -10,7 +10,7 @@ from pipeline.common.files import sha256_file, sha256_json
 from pipeline.common.layout import POOLS, Layout, Pool
 from pipeline.data.prepared import read_report
 from pipeline.distillation.methods import METHODS, ordered, runs_of, teachers_needed, teachers_of
-from pipeline.params.tree import Params, decisive, flatten
+from pipeline.params.tree import AFTERWARDS, Params, decisive, flatten
 
 KEY = "roskd.key"
 KIND = "roskd.kind"
@@ -61,7 +61,7 @@ class Child:
 
 def read_state(params: Params, layout: Layout) -> State:
     """Hash parameters and data into the present state; raises UserError where the data is not prepared yet."""
-    left_out = ("methods", "tracking.", "registry.", "serving.", "study.")
+    left_out = tuple(name for name in AFTERWARDS if name != "machine.")
     flat = {name: value for name, value in flatten(params).items() if not name.startswith(left_out)}
     params_hash = sha256_json(decisive(params))
     data = read_report(layout)

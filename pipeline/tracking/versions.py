@@ -12,7 +12,7 @@ from zipfile import BadZipFile
 import numpy as np
 
 from pipeline.common.errors import UserError
-from pipeline.common.files import sha256_file, sha256_files, sha256_json
+from pipeline.common.files import sha256_file, sha256_json
 from pipeline.common.layout import Layout
 from pipeline.common.tables import read_csv
 from pipeline.distillation.methods import METHODS, served, teachers_of
@@ -80,7 +80,7 @@ def read_challenger(params: Params, layout: Layout) -> Challenger:
             )
     except (OSError, KeyError, ValueError, BadZipFile) as error:
         raise UserError(f"{path}: cannot be read ({error}); run make repro, which evaluates {method} again") from error
-    content = sha256_files([layout.onnx, layout.onnx_meta])
+    content = sha256_file(layout.onnx)
     return Challenger(method, seed, params.data.resize, content, path, ids["val"], val, test)
 
 

@@ -71,6 +71,11 @@ def test_images_count_as_without_gradient_where_half_their_pixels_have_none():
     assert outcomes({}, zeros)["gradients"] == ("gradients", "", 0.0, 0.01, 0.01)
     zeros[2] = 1
     assert not outcomes({}, zeros)["gradients"].passed
+    few = np.zeros(64)
+    few[0] = 1
+    assert outcomes({}, few)["gradients"].passed, "one image"
+    few[1] = 1
+    assert not outcomes({}, few)["gradients"].passed
     assert not outcomes({Setting("pgd", "l2", 0.1): np.nan})["pgd_at_least_fgsm"].passed, "NaN proves nothing"
 
 

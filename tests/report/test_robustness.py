@@ -1,5 +1,7 @@
 """The part Robustness of the page: verdicts, ticks and crosses, the paper's Table II beside ours, the curves."""
 
+from dataclasses import replace
+
 import matplotlib as mpl
 import numpy as np
 import pytest
@@ -71,6 +73,13 @@ def test_failed_checks_are_crosses_and_a_warning(loaded):
         "✓ −0.125 at 0.25 (2 of 2 seeds)", "✗ +0.300 at 0.25 (0 of 2 seeds)",
     ]  # fmt: skip
     assert rows[TITLES["gradients"]] == ["✓ −12.5% (2 of 2 seeds)"] * 2
+
+
+def test_a_reference_that_is_never_right_has_no_budget_like_the_papers(loaded):
+    run, found = loaded("multiclass")
+    never = replace(found, figures=found.figures.assign(value=0.0))
+    assert robustness.paper_like(run, never) is None
+    assert {row.cells[1] for row in robustness.table_two(run, never)} == {"0.005"}
 
 
 @pytest.mark.parametrize(("task", "paper"), [("multiclass", "0.309"), ("multilabel", "0.139")])

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from models.networks import build
 from pipeline.common.errors import UserError
 from pipeline.common.layout import Layout
 from pipeline.common.tables import read_csv
+from pipeline.data.prepared import PreparedData, load_prepared
 from pipeline.distillation.methods import METHODS
 from pipeline.evaluation.corruptions import corrupt
 from pipeline.evaluation.metrics import evaluate, tune_thresholds
@@ -259,6 +261,18 @@ def test_external_images_are_judged_on_the_classes_of_both_beside_our_own(layout
             assert found == pytest.approx(float(expected.loc[(metric, ""), "value"]), abs=1e-6)
     groups = {row["source"]: row["n_groups"] for row in read_csv(table).to_dict("records")}
     assert groups == {"external": "7", "own": str(len({row // 2 for row in own}))}
+
+
+def test_shared_classes_without_an_image_on_either_side_are_named(layout, params_of, tmp_path, monkeypatch):
+    make(layout, params_of())
+    clinic = np.random.default_rng(8).integers(0, 256, (4, SIDE, SIDE, 3), dtype=np.uint8)
+    path = write_clinic(tmp_path / "clinic", list(clinic), ["A", "B", "A", "B"])
+    params = params_of(robustness={"external": str(path)}, data={"image_size": SIDE, "table": {"group": "who"}})
+    found = load_prepared(layout, "multiclass")
+    rare = replace(found, published=np.where(found.split == "test", 2, found.published))
+    monkeypatch.setattr(PreparedData, "prepared", lambda self, params: rare)
+    with pytest.raises(UserError, match=r"robustness\.external: the own test split has no image of .* A, B"):
+        run(params, layout)
 
 
 def test_findings_that_the_external_set_lacks_are_not_judged(layout, params_of, tmp_path):

@@ -185,23 +185,26 @@ def test_the_parent_keeps_the_label_audit(client, finished, layout, params):
     }  # fmt: skip
 
 
-def test_the_parent_keeps_the_figures_under_shift_as_means_over_seeds(client, finished, layout, params):
-    """A class of one image has no interval, and no figure; hidden folders are unfinished."""
+def test_the_parent_keeps_the_figures_under_shift(client, finished, layout, params):
+    """A class of one image has no interval, and no figure; folders of other seeds and methods are left of earlier runs."""
     head = "kind,severity,metric,value,low,high\n"
     for seed, value in ((0, 0.5), (1, 0.75)):
         rows = f"jpeg,mean,ce,0.1,,\nall,mean,f1_macro,{value},,\nall,mean,ce,{value},0.4,0.9\nall,mean,error,,,\n"
         finished.write(layout.corruption_figures(seed, "roskd"), head + rows)
-        finished.write(layout.shift(seed, ".roskd.partial") / "corruptions.csv", head + rows)
+        finished.write(layout.corruption_figures(seed, "gce"), head + rows)
     external = "external,f1_macro,0.25,,,3\nown,f1_macro,0.5,,,3\nexternal,error,,,,3\n"
     finished.write(layout.external_figures(0, "roskd"), "source,metric,value,low,high,n_groups\n" + external)
+    assert params.seeds == (0,)
     tracking.mirror(params, layout)
     parent = parent_of(client)
-    assert {key: value for key, value in parent.data.metrics.items() if key.startswith("shift/")} == {
-        "shift/mce/roskd": 0.625, "shift/corrupted_f1_macro/roskd": 0.625, "shift/external_f1_macro/roskd": 0.25,
-    }  # fmt: skip
+    own = {"shift/mce/roskd": 0.5, "shift/corrupted_f1_macro/roskd": 0.5, "shift/external_f1_macro/roskd": 0.25}
+    assert {key: value for key, value in parent.data.metrics.items() if key.startswith("shift/")} == own
+    assert {file.path for file in client.list_artifacts(parent.info.run_id, "shift")} == {"shift/0"}
     assert {file.path for file in client.list_artifacts(parent.info.run_id, "shift/0/roskd")} == {
         "shift/0/roskd/corruptions.csv", "shift/0/roskd/external.csv",
     }  # fmt: skip
+    both = records.shifted(layout, [(0, "roskd"), (1, "roskd")])
+    assert both == own | {"shift/mce/roskd": 0.625, "shift/corrupted_f1_macro/roskd": 0.625}
 
 
 def test_a_second_call_changes_nothing_and_is_quick(client, layout, params):
