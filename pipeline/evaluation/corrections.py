@@ -70,7 +70,7 @@ def effect(truth: Judged, before: Outcome, now: Outcome, groups: np.ndarray, see
     methods = [name for name in now.answers if len(before.answers.get(name, ())) == len(now.answers[name])]
     if not methods:
         return []
-    draws = draw_kinds(groups, len(now.answers[methods[0]]), stream(seed, "bootstrap", 0))[-1]
+    draws = draw_kinds(groups, len(now.answers[methods[0]]), stream(seed, "corrections", 0))[-1]
     states = {"before": before, "now": now}
     figures = {
         f"{name} {state}": resampled(truth, outcome.answers[name], draws)

@@ -61,7 +61,7 @@ def _corruptions(workshop: Workshop, params: Params, layout: Layout, seed: int, 
     names = dict.fromkeys([method, reference] if reference else [method])
     tried = {name: Tried(workshop, params, layout, seed, name) for name in names}
     rows = tried[method].rows
-    draws = draw(prepared.groups[rows], 1, stream(params.split.seed, "bootstrap", 0))
+    draws = draw(prepared.groups[rows], 1, stream(params.split.seed, "bootstrap corrupted", 0))
     of_one = len(rows) * (1 + len(kinds) * len(params.robustness.corruptions.severities))
     figures: dict[str, dict[tuple[str, int], Resampled]] = {name: {} for name in tried}
     with Progress(f"shift {method}, seed {seed}", of_one * len(tried), "image") as progress:

@@ -115,7 +115,7 @@ def test_rows_replace_older_ones_of_their_name(tmp_path, monkeypatch):
 def test_every_benchmark_is_there_and_the_long_ones_only_by_name(capsys):
     for name in bench.BENCHMARKS + bench.ONLY_NAMED:
         assert importlib.util.find_spec(f"benchmarks.{name}") is not None, name
-    long = {"overhead", "only_roskd", "study_workers", "default_seeds", "heads", "coverage", "abuse"}
+    long = {"overhead", "only_roskd", "study_workers", "default_seeds", "heads", "audit", "coverage", "abuse"}
     assert set(bench.ONLY_NAMED) == long
     assert not set(bench.ONLY_NAMED) & set(bench.BENCHMARKS)
     assert bench.main(["speed"]) == 2
