@@ -186,7 +186,7 @@ def test_the_parent_keeps_the_label_audit(client, finished, layout, params):
 
 
 def test_the_parent_keeps_the_figures_under_shift(client, finished, layout, params):
-    """A class of one image has no interval, and no figure; folders of other seeds and methods are left of earlier runs."""
+    """A class of one image has no interval, and no figure; other folders are left of earlier runs."""
     head = "kind,severity,metric,value,low,high\n"
     for seed, value in ((0, 0.5), (1, 0.75)):
         rows = f"jpeg,mean,ce,0.1,,\nall,mean,f1_macro,{value},,\nall,mean,ce,{value},0.4,0.9\nall,mean,error,,,\n"
