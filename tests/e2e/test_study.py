@@ -128,7 +128,7 @@ def test_an_interrupted_search_continues_with_the_trials_left(prepared, tmp_path
 
 def test_three_workers_on_postgresql_one_of_them_killed(prepared, tmp_path):
     project = prepared.copy(tmp_path / "copy")
-    project.change("trials: 5", "trials: 20")
+    project.change("trials: 5", "trials: 50")
     project.change("pruner: median", "pruner: none")
     elsewhere = project.copy(tmp_path / "another machine")
     with postgres() as url:
@@ -151,7 +151,7 @@ def test_three_workers_on_postgresql_one_of_them_killed(prepared, tmp_path):
         assert [one.state.name for one in again] == ["COMPLETE"], printed
         assert again[0].params == lost.params
     table = trials(project, "mine")
-    assert table["unit"].tolist() == list(range(20)), printed
+    assert table["unit"].tolist() == list(range(50)), printed
     assert set(table["state"]) == {"complete"}
     done = [line.split(":")[0] for line in printed.splitlines() if line.startswith("mine ") and "validation" in line]
     assert sorted(done) == sorted(f"mine {number}" for number in table["trial"])
