@@ -29,7 +29,7 @@ repro: $(READY) ## run the whole experiment; PRESET=lesion-small DATA=/path runs
 	@python -m pipeline.stages preset $${PRESET:+"$$PRESET"} $${DATA:+--data "$$DATA"} $${WEIGHTS:+--weights "$$WEIGHTS"}
 	@dvc repro
 
-robustness: $(READY) ## attack the students over the full grids (most of an hour each on two CPU cores); trains nothing that is trained
+robustness: $(READY) ## attack the students over the full grids (long; continues after a stop); trains nothing that is trained
 	@python -m pipeline.stages preset parts/robustness
 	@dvc repro
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from pipeline.common.errors import UserError
+from pipeline.common.files import atomic
 
 
 def read_csv(path: Path, columns: Sequence[str] = ()) -> pd.DataFrame:
@@ -38,6 +40,13 @@ def read_table(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     if table.empty:
         raise UserError(f"{path}: the table has no rows")
     return table
+
+
+def write_csv(path: Path, rows: pd.DataFrame | Sequence[Any], columns: Sequence[str] | None = None) -> None:
+    """Write a table, or rows of one, which appears whole or not at all; `columns` stand there without rows, too."""
+    table = pd.DataFrame(rows, columns=None if columns is None else list(columns))
+    with atomic(path) as temporary:
+        table.to_csv(temporary, index=False)
 
 
 def require_unique(ids: pd.Series, path: Path, column: str) -> None:

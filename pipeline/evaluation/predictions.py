@@ -40,7 +40,7 @@ def figures_of(truth: Judged, logits: Logits) -> list[Row]:
 
     Thresholds (multilabel) are tuned on validation, never on test.
     """
-    thresholds = _thresholds(truth, logits)
+    thresholds = thresholds_of(truth, logits)
     rows: list[Row] = []
     for split in EVALUATED:
         table = evaluate(truth.task, logits[split], truth.targets(split), truth.classes, thresholds)
@@ -50,12 +50,13 @@ def figures_of(truth: Judged, logits: Logits) -> list[Row]:
 
 def resampled(truth: Judged, by_seed: Sequence[Logits], draws: Draws) -> Figures:
     """Return one method's test figures on every resample; `by_seed`: what its network of each seed answered."""
-    thresholds = [found for logits in by_seed if (found := _thresholds(truth, logits)) is not None]
+    thresholds = [found for logits in by_seed if (found := thresholds_of(truth, logits)) is not None]
     tests = [logits["test"] for logits in by_seed]
     return resample(truth.task, tests, truth.targets("test"), draws, thresholds=thresholds or None)
 
 
-def _thresholds(truth: Judged, logits: Logits) -> np.ndarray | None:
+def thresholds_of(truth: Judged, logits: Logits) -> np.ndarray | None:
+    """Return the threshold of each finding, (C,), tuned on validation; None for one class per image."""
     return None if truth.task == "multiclass" else tune_thresholds(logits["val"], truth.targets("val"))
 
 

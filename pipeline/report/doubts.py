@@ -10,13 +10,14 @@ from pipeline.report.results import Results
 
 SHOWN, IN_ROW = 20, 10
 ORDERS = {
-    "score": ("votes and AUM together (score)", "#D55E00", "-"),
-    "self_confidence": ("votes of teachers that never saw the image", "#0072B2", "-"),
+    "score": ("Votes and AUM together (score)", "#D55E00", "-"),
+    "self_confidence": ("Votes of teachers that never saw the image", "#0072B2", "-"),
     "aum": ("Baseline I's mean margin (AUM)", "#009E73", "--"),
-    "disagreed": ("epochs in which Baseline I disagreed", "#CC79A7", "--"),
+    "disagreed": ("Epochs in which Baseline I disagreed", "#CC79A7", "--"),
     "loss": ("Baseline I's loss at the end", "#8C8C8C", "--"),
 }
 """Of each order of doubt its name, colour and line."""
+AT_RANDOM = "At random"
 
 
 def sentences(results: Results) -> list[str]:
@@ -48,16 +49,8 @@ def sentences(results: Results) -> list[str]:
 
 def rivals(results: Results) -> list[tuple[str, str]]:
     """Return average precisions on the training split: of the votes, and of what the plain student said itself."""
-    titles = {
-        "score": "Both together, the mean of two ranks: votes and AUM",
-        "self_confidence": "Votes of teachers that never saw the sample",
-        "aum": "Baseline I's mean margin while it trained (AUM)",
-        "disagreed": "Share of its epochs in which Baseline I answered another label",
-        "loss": "Baseline I's loss on the label after the last epoch",
-        "random": "At random",
-    }
     found = results.audit.get("known", {}).get("on_train", {})
-    return [(titles[name], f"{value:.3f}") for name, value in found.items()]
+    return [(ORDERS[name][0] if name in ORDERS else AT_RANDOM, f"{value:.3f}") for name, value in found.items()]
 
 
 def suspects(results: Results) -> pd.DataFrame:
@@ -120,7 +113,7 @@ def curves(results: Results) -> Figure | None:
         labels = table["checked"].max()
         share = float(table.loc[table["checked"] == labels, "precision"].iloc[0])
         at_random = ([1, labels], [share, share] if column == "precision" else [1 / labels, 1])
-        panel.plot(*at_random, ":", color=style.INK, linewidth=1.2, label="at random")
+        panel.plot(*at_random, ":", color=style.INK, linewidth=1.2, label=AT_RANDOM)
         panel.set_ylim(0, 1.03)
         panel.set_xlim(1, labels)
         panel.set_xlabel("labels checked, the most doubtful first")

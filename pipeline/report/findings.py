@@ -224,11 +224,11 @@ def verdict_sentence(results: Results, metric: str) -> str:
         "not shown": f"no difference in {figure} is shown to {{}}",
         "untested": "no test was made against {}",
     }
-    parts = [text.format(_list(by_verdict[verdict])) for verdict, text in said.items() if verdict in by_verdict]
+    parts = [text.format(listed(by_verdict[verdict])) for verdict, text in said.items() if verdict in by_verdict]
     sentence = "; ".join(parts)
     return f"{sentence[:1].upper()}{sentence[1:]}." if parts else ""
 
 
-def _list(names: Sequence[str]) -> str:
-    """`A`, `A and B`, `A, B and C`."""
+def listed(names: Sequence[str]) -> str:
+    """Return `A`, `A and B`, `A, B and C`."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -10,7 +10,7 @@ from pipeline.common.tables import read_csv
 from pipeline.distillation.methods import METHODS, SUBJECT, ordered
 from pipeline.evaluation.robust_statistics import FIGURE_COLUMNS, ROBUST_COMPARISON_COLUMNS
 from pipeline.evaluation.trust import CHECK_COLUMNS, TITLES
-from pipeline.report.findings import PAPER_DATA, PAPER_TABLES, Difference, groups_word, number, signed
+from pipeline.report.findings import PAPER_DATA, PAPER_TABLES, Difference, groups_word, listed, number, signed
 from pipeline.report.results import Results
 from pipeline.report.tables import Row
 
@@ -142,8 +142,7 @@ def _verdict(title: str, norm: str, verdicts: Mapping[float, str]) -> str:
 
 def _listed(norm: str, budgets: list[float]) -> str:
     """`eps 0.05, 0.25 and 1`."""
-    texts = [budget(norm, eps) for eps in budgets]
-    return "eps " + (texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}")
+    return "eps " + listed([budget(norm, eps) for eps in budgets])
 
 
 def _trust_sentence(found: Robustness) -> str:

@@ -4,16 +4,15 @@ Beside them the images that look like ones of other groups.
 """
 
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from pipeline.common.files import atomic, write_json
+from pipeline.common.files import write_json
 from pipeline.common.labels import decode, indicator
 from pipeline.common.layout import Layout
-from pipeline.common.tables import read_csv
+from pipeline.common.tables import read_csv, write_csv
 from pipeline.data.near_duplicates import Matches, near_duplicates
 from pipeline.data.prepared import Prepared, PreparedData
 from pipeline.evaluation.audit import (
@@ -61,9 +60,9 @@ def run(params: Params, layout: Layout) -> None:
     wrong = _wrong(layout, prepared, rows, table)
     pairs = _pairs(prepared, alike)
     summary = _summary(params, prepared, rows, votes, table, wrong) | {"near_duplicates": _leaks(pairs)}
-    _write_csv(layout.suspects, table)
-    _write_csv(layout.near_duplicates, pairs)
-    _write_csv(layout.orders, pd.DataFrame(_curves(table, wrong), columns=list(ORDER_COLUMNS)))
+    write_csv(layout.suspects, table)
+    write_csv(layout.near_duplicates, pairs)
+    write_csv(layout.orders, list(_curves(table, wrong)), ORDER_COLUMNS)
     write_json(layout.audit_summary, summary)
     layout.audit_page.unlink(missing_ok=True)  # of an earlier audit
     if len(table):
@@ -237,11 +236,6 @@ def _doubt(table: pd.DataFrame, name: str) -> np.ndarray:
 def _comparable(table: pd.DataFrame) -> np.ndarray:
     """Which rows every signal speaks of: the training split, where the plain student has margins; else all."""
     return table[_signals(table)].notna().all(axis=1).to_numpy()
-
-
-def _write_csv(path: Path, table: pd.DataFrame) -> None:
-    with atomic(path) as temporary:
-        table.to_csv(temporary, index=False)
 
 
 def _told(summary: dict[str, Any]) -> str:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.common.files import atomic, sha256_json, write_json
 from pipeline.common.layout import POOLS, Checkpoint, Layout, Pool
-from pipeline.common.tables import read_csv
+from pipeline.common.tables import read_csv, write_csv
 from pipeline.data.prepared import Prepared, PreparedData, read_report
 from pipeline.distillation.methods import METHODS, checkpoints_of, ordered, runs_of, teachers_needed
 from pipeline.evaluation.comparisons import COMPARISON_COLUMNS
@@ -37,16 +37,16 @@ def run(params: Params, layout: Layout) -> None:
     students, teachers = _answers(params, layout), _teacher_answers(params, layout)
     _write_predictions(prepared, layout, students)
     rows = _student_rows(prepared, students)
-    _write_csv(layout.student_metrics, rows)
-    _write_csv(layout.teacher_metrics, _teacher_rows(prepared, teachers), TEACHER_COLUMNS)
-    _write_csv(layout.training_metrics, _training_rows(params, data, layout, students, teachers), TRAINING_COLUMNS)
+    write_csv(layout.student_metrics, rows)
+    write_csv(layout.teacher_metrics, _teacher_rows(prepared, teachers), TEACHER_COLUMNS)
+    write_csv(layout.training_metrics, _training_rows(params, data, layout, students, teachers), TRAINING_COLUMNS)
     by_seed = {key: [answers[seed] for seed in params.seeds] for key, answers in students.items()}
     groups = prepared.groups[prepared.rows("test")]
     intervals, comparisons = statistics(prepared, by_seed, groups, params.split.seed)
-    _write_csv(layout.intervals, intervals)
-    _write_csv(layout.comparisons, comparisons, COMPARISON_COLUMNS)
+    write_csv(layout.intervals, intervals)
+    write_csv(layout.comparisons, comparisons, COMPARISON_COLUMNS)
     main = {method: by_seed[method, METHODS[method].checkpoint] for method in ordered(params.methods)}
-    _write_csv(layout.corrections, _corrections(params, layout, prepared, main), EFFECT_COLUMNS)
+    write_csv(layout.corrections, _corrections(params, layout, prepared, main), EFFECT_COLUMNS)
     _write_summary(layout, intervals)
     _write_curves(params, layout)
 
@@ -164,7 +164,7 @@ def _write_summary(layout: Layout, intervals: Sequence[Row]) -> None:
         if row["metric"] in HEADLINES and np.isfinite(row["value"]):
             figures.setdefault(row["method"], {})[row["metric"]] = round(row["value"], 4)
     write_json(layout.summary, {"test": figures})
-    _write_csv(layout.method_figures, [{"method": method, **values} for method, values in figures.items()])
+    write_csv(layout.method_figures, [{"method": method, **values} for method, values in figures.items()])
 
 
 def _write_curves(params: Params, layout: Layout) -> None:
@@ -178,8 +178,3 @@ def _write_curves(params: Params, layout: Layout) -> None:
         curves[name] = chosen.groupby("epoch")["value"].mean()
     with atomic(layout.curves) as temporary:
         pd.DataFrame(curves).to_csv(temporary, index_label="epoch")
-
-
-def _write_csv(path: Path, rows: Sequence[Row], columns: Sequence[str] | None = None) -> None:
-    with atomic(path) as temporary:
-        pd.DataFrame(rows, columns=None if columns is None else list(columns)).to_csv(temporary, index=False)

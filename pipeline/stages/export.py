@@ -18,10 +18,9 @@ from pipeline.common.files import atomic, sha256_files, sha256_json, write_json,
 from pipeline.common.layout import Layout
 from pipeline.data.prepared import Prepared, load_prepared, read_report
 from pipeline.distillation.methods import METHODS, served
-from pipeline.evaluation.metrics import epoch_metrics, tune_thresholds
-from pipeline.evaluation.predictions import read_logits
+from pipeline.evaluation.metrics import epoch_metrics
 from pipeline.params.tree import Params, decisive
-from pipeline.recipes.trained import trained_student
+from pipeline.recipes.trained import own_thresholds, trained_student
 
 TOLERANCE = 1e-4
 """Largest difference of a logit between ONNX and PyTorch, float32."""
@@ -49,17 +48,15 @@ def run(params: Params, layout: Layout) -> None:
 
 
 def _metadata(params: Params, layout: Layout, prepared: Prepared, name: str) -> Metadata:
-    method, seed, thresholds = METHODS[name], params.seeds[0], None
-    if params.task == "multilabel":
-        logits = read_logits(layout.student_predictions(seed, method.pool, method.run))[method.checkpoint]["val"]
-        thresholds = tuple(float(one) for one in tune_thresholds(logits, prepared.targets("val")))
+    seed = params.seeds[0]
+    tuned = own_thresholds(layout, prepared, seed, name)
     return Metadata(
         task=params.task,
         classes=prepared.classes,
         image_size=params.data.image_size,
         channels=prepared.images.shape[-1],
         resize=params.data.resize,
-        thresholds=thresholds,
+        thresholds=None if tuned is None else tuple(map(float, tuned)),
         data_source=params.data.source,
         method=name,
         seed=seed,

@@ -8,25 +8,23 @@ import numpy as np
 import pandas as pd
 import torch
 
-from models.names import Task
 from pipeline.common.errors import UserError
-from pipeline.common.files import atomic, sha256_file
+from pipeline.common.files import sha256_file
 from pipeline.common.labels import indicator
 from pipeline.common.layout import Layout
 from pipeline.common.seeds import stream
+from pipeline.common.tables import write_csv
 from pipeline.data.prepared import Prepared
 from pipeline.data.stratify import deal
-from pipeline.distillation.methods import METHODS, PLAIN
+from pipeline.distillation.methods import PLAIN
 from pipeline.evaluation.attacked import ACCURACY, ATTACKS, CLEAN, Attacked, Setting, robust_figures, settings
 from pipeline.evaluation.goals import Goal, cuts_of
-from pipeline.evaluation.metrics import tune_thresholds
-from pipeline.evaluation.predictions import read_logits
 from pipeline.evaluation.trust import CHECK_COLUMNS, TITLES, Check, trust_checks
 from pipeline.params.tree import Params
 from pipeline.recipes.attacked import LOGITS, ZEROS, Target, Victims, attacked
 from pipeline.recipes.pretrained import decisive
 from pipeline.recipes.store import Store
-from pipeline.recipes.trained import trained_student, weights_of
+from pipeline.recipes.trained import own_thresholds, trained_student, weights_of
 from pipeline.recipes.workshop import digest_of, open_workshop
 from pipeline.runtime.progress import Progress
 from pipeline.training.device import pick_device
@@ -46,7 +44,7 @@ def run(params: Params, layout: Layout, seed: int, method: str) -> None:
     workshop, device = open_workshop(params, layout), pick_device(params.machine.device)
     prepared = workshop.data.prepared(params)
     rows = _chosen(prepared, params.robustness.attacks.images, params.robustness.attacks.seed)
-    thresholds = _thresholds(params.task, layout, prepared, seed, method)
+    thresholds = own_thresholds(layout, prepared, seed, method)
     victims = _victims(prepared, rows, workshop.data.digest, thresholds, device)
     target = _target(params, layout, prepared, seed, method, device)
     plain = None
@@ -79,14 +77,6 @@ def _chosen(prepared: Prepared, count: int | None, seed: int) -> np.ndarray:
             "images; raise it"
         )
     return chosen
-
-
-def _thresholds(task: Task, layout: Layout, prepared: Prepared, seed: int, name: str) -> np.ndarray | None:
-    if task == "multiclass":
-        return None
-    method = METHODS[name]
-    logits = read_logits(layout.student_predictions(seed, method.pool, method.run))[method.checkpoint]["val"]
-    return tune_thresholds(logits, prepared.targets("val"))
 
 
 def _victims(
@@ -141,10 +131,8 @@ def _write_tables(
 ) -> None:
     rows = [(*setting, metric, value) for setting, found in figures.items() for metric, value in found.items()]
     outcomes: list[tuple[Any, ...]] = [(*check, int(check.passed)) for check in checks]
-    with atomic(layout.attack_figures(seed, method)) as temporary:
-        pd.DataFrame(rows, columns=list(FIGURE_COLUMNS)).to_csv(temporary, index=False)
-    with atomic(layout.attack_checks(seed, method)) as temporary:
-        pd.DataFrame(outcomes, columns=list(CHECK_COLUMNS)).to_csv(temporary, index=False)
+    write_csv(layout.attack_figures(seed, method), rows, FIGURE_COLUMNS)
+    write_csv(layout.attack_checks(seed, method), outcomes, CHECK_COLUMNS)
 
 
 def _summary(name: str, figures: Mapping[Setting, Mapping[str, float]], checks: list[Check]) -> str:

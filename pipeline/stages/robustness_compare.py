@@ -1,17 +1,11 @@
 """Stage `robustness_compare`: the attacked students side by side, with intervals and paired differences."""
 
-from collections.abc import Sequence
-from pathlib import Path
-
-import pandas as pd
-
-from pipeline.common.files import atomic
 from pipeline.common.layout import Layout
-from pipeline.common.tables import read_csv
+from pipeline.common.tables import read_csv, write_csv
 from pipeline.data.prepared import read_report
 from pipeline.distillation.methods import ordered
 from pipeline.evaluation.attacked import read_attacked
-from pipeline.evaluation.robust_statistics import FIGURE_COLUMNS, ROBUST_COMPARISON_COLUMNS, Row, robust_statistics
+from pipeline.evaluation.robust_statistics import FIGURE_COLUMNS, ROBUST_COMPARISON_COLUMNS, robust_statistics
 from pipeline.evaluation.trust import CHECK_COLUMNS
 from pipeline.params.tree import Params
 
@@ -30,11 +24,6 @@ def run(params: Params, layout: Layout) -> None:
         }
         classes, seed = read_report(layout)["classes"], params.robustness.attacks.seed
         rows, comparisons = robust_statistics(params.task, answers, classes, seed)
-    _write(layout.robust_figures, rows, FIGURE_COLUMNS)
-    _write(layout.robust_comparisons, comparisons, ROBUST_COMPARISON_COLUMNS)
-    _write(layout.trust_checks, checks, ("seed", "method", *CHECK_COLUMNS))
-
-
-def _write(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
-    with atomic(path) as temporary:
-        pd.DataFrame(rows, columns=list(columns)).to_csv(temporary, index=False)
+    write_csv(layout.robust_figures, rows, FIGURE_COLUMNS)
+    write_csv(layout.robust_comparisons, comparisons, ROBUST_COMPARISON_COLUMNS)
+    write_csv(layout.trust_checks, checks, ("seed", "method", *CHECK_COLUMNS))

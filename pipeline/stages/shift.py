@@ -1,21 +1,18 @@
 """Stage `shift`: one student on corrupted test images, and on the images of another source."""
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from pipeline.common.errors import UserError
-from pipeline.common.files import atomic, replace_folder, sha256_files, write_json
+from pipeline.common.files import replace_folder, sha256_files, write_json
 from pipeline.common.layout import Layout
 from pipeline.common.seeds import stream
+from pipeline.common.tables import write_csv
 from pipeline.data.external_set import External, load_external
-from pipeline.data.prepared import Prepared
 from pipeline.distillation.methods import METHODS, PLAIN
 from pipeline.evaluation.bootstrap import draw
-from pipeline.evaluation.metrics import tune_thresholds
 from pipeline.evaluation.predictions import Row, read_logits
 from pipeline.evaluation.shift import (
     CLEAN,
@@ -28,6 +25,7 @@ from pipeline.evaluation.shift import (
 )
 from pipeline.params.tree import Params
 from pipeline.recipes.shift import Tried, kinds_of
+from pipeline.recipes.trained import own_thresholds
 from pipeline.recipes.workshop import Workshop, open_workshop
 from pipeline.runtime.progress import Progress
 
@@ -48,7 +46,7 @@ def run(params: Params, layout: Layout, seed: int, method: str) -> None:
             _external(workshop, params, layout, seed, method, external, unfinished)
     else:
         print(f"shift: {method} is not in `methods`, so that it has no student to try", flush=True)
-        _write(unfinished / layout.corruption_figures(seed, method).name, [], CORRUPTION_COLUMNS)
+        write_csv(unfinished / layout.corruption_figures(seed, method).name, [], CORRUPTION_COLUMNS)
         write_json(unfinished / layout.shift_summary(seed, method).name, {"images": 0})
     replace_folder(unfinished, target)
 
@@ -66,14 +64,14 @@ def _corruptions(workshop: Workshop, params: Params, layout: Layout, seed: int, 
     figures: dict[str, dict[tuple[str, int], Resampled]] = {name: {} for name in tried}
     with Progress(f"shift {method}, seed {seed}", of_one * len(tried), "image") as progress:
         for name, one in tried.items():
-            thresholds = _thresholds(prepared, layout, seed, name)
+            thresholds = own_thresholds(layout, prepared, seed, name)
             for kind in (CLEAN, *kinds):
                 for severity, logits in one.corrupted(kind, progress.advance).items():
                     figures[name][kind, severity] = shift_figures(
                         params.task, logits, prepared.published[rows], draws, thresholds
                     )
     table = corruption_rows(figures[method], figures[reference] if reference else None, draws)
-    _write(folder / layout.corruption_figures(seed, method).name, table, CORRUPTION_COLUMNS)
+    write_csv(folder / layout.corruption_figures(seed, method).name, table, CORRUPTION_COLUMNS)
     summary = {
         "images": len(rows),
         "groups": len(draws.counts),
@@ -99,7 +97,7 @@ def _external(
     digest = sha256_files([layout.external_images, layout.external_samples])
     logits = Tried(workshop, params, layout, seed, method).external(external, digest)
     columns = np.array([prepared.classes.index(name) for name in external.shared])
-    thresholds = _thresholds(prepared, layout, seed, method)
+    thresholds = own_thresholds(layout, prepared, seed, method)
     own = read_logits(layout.student_predictions(seed, METHODS[method].pool, METHODS[method].run))
     own_logits, own_rows = own[METHODS[method].checkpoint]["test"], prepared.rows("test")
     targets = prepared.published[own_rows]
@@ -123,24 +121,10 @@ def _external(
             )
         draws = draw(groups, 1, stream(params.split.seed, f"bootstrap {source}", 0))
         table += external_rows(source, shift_figures(params.task, answers, truth, draws, thresholds), draws)
-    _write(folder / layout.external_figures(seed, method).name, table, EXTERNAL_COLUMNS)
+    write_csv(folder / layout.external_figures(seed, method).name, table, EXTERNAL_COLUMNS)
     found = {(row["source"], row["metric"]): row["value"] for row in table}
     print(
         f"shift: {METHODS[method].title}, seed {seed}: macro F1 {found['external', 'f1_macro']:.3f} on the external "
         f"set, {found['own', 'f1_macro']:.3f} on our own test split",
         flush=True,
     )
-
-
-def _thresholds(prepared: Prepared, layout: Layout, seed: int, name: str) -> np.ndarray | None:
-    """For several findings those tuned on our own validation split."""
-    if prepared.task == "multiclass":
-        return None
-    method = METHODS[name]
-    logits = read_logits(layout.student_predictions(seed, method.pool, method.run))[method.checkpoint]["val"]
-    return tune_thresholds(logits, prepared.targets("val"))
-
-
-def _write(path: Path, rows: Sequence[Row], columns: Sequence[str]) -> None:
-    with atomic(path) as temporary:
-        pd.DataFrame(rows, columns=list(columns)).to_csv(temporary, index=False)

@@ -64,7 +64,7 @@ def test_fewer_labels_than_the_first_fifty_have_no_precision_among_them(results)
 def test_the_rivals_are_the_orders_that_the_training_split_has(results):
     assert [value for _, value in doubts.rivals(results)] == ["0.800", "0.700", "0.600", "0.500", "0.400", "0.300"]
     assert [head.split(" ")[0] for head, _ in doubts.rivals(results)] == [
-        "Both", "Votes", "Baseline", "Share", "Baseline", "At",
+        "Votes", "Votes", "Baseline", "Epochs", "Baseline", "At",
     ]  # fmt: skip
 
 
@@ -79,9 +79,9 @@ def test_the_curves_go_along_each_order_and_end_where_all_labels_are_checked(res
     for panel, column in zip(figure.axes, ("precision", "recall"), strict=True):
         lines = {str(line.get_label()): np.asarray(line.get_xydata()).tolist() for line in panel.lines}
         own = results.orders.loc[results.orders["order"] == "score", ["checked", column]].to_numpy().tolist()
-        assert lines["votes and AUM together (score)"] == own
-        assert [*lines][-1] == "at random"
-        assert lines["at random"] == ([[1, 0.25], [6, 0.25]] if column == "precision" else [[1, 1 / 6], [6, 1]])
+        assert lines["Votes and AUM together (score)"] == own
+        assert [*lines][-1] == "At random"
+        assert lines["At random"] == ([[1, 0.25], [6, 0.25]] if column == "precision" else [[1, 1 / 6], [6, 1]])
         assert "labels checked" in panel.get_xlabel()
     assert doubts.curves(replace(results, orders=results.orders.head(0))) is None
 
