@@ -25,7 +25,7 @@ from pipeline.evaluation.audit import (
     noise_rate,
     unseen_votes,
 )
-from pipeline.evaluation.orders import average_precision, curve, figures
+from pipeline.evaluation.known_noise import ORDER_COLUMNS, curves, known
 from pipeline.params.tree import Params
 from pipeline.recipes.embedding import embedding
 from pipeline.recipes.witnesses import AUDITED, audited_rows, plain_signals, voters
@@ -33,11 +33,6 @@ from pipeline.recipes.workshop import open_workshop
 from pipeline.report.audit_page import write_page
 from pipeline.report.suspects import suspects
 
-PRECISION_AT = (50, 100, 200)
-SIGNS = {"score": -1, "self_confidence": -1, "aum": -1, "disagreed": 1, "loss": 1}
-"""The columns that order labels, and 1 where a large value is doubtful."""
-ORDER_COLUMNS = ("order", "checked", "precision", "recall")
-"""The columns of audit/orders.csv."""
 PAIR_COLUMNS = (
     "sample_id", "duplicate_of", "similarity", "group_id", "group_of", "split", "split_of", "given", "given_of",
 )  # fmt: skip
@@ -62,7 +57,7 @@ def run(params: Params, layout: Layout) -> None:
     summary = _summary(params, prepared, rows, votes, table, wrong) | {"near_duplicates": _leaks(pairs)}
     write_csv(layout.suspects, table)
     write_csv(layout.near_duplicates, pairs)
-    write_csv(layout.orders, list(_curves(table, wrong)), ORDER_COLUMNS)
+    write_csv(layout.orders, list(curves(table, wrong)), ORDER_COLUMNS)
     write_json(layout.audit_summary, summary)
     layout.audit_page.unlink(missing_ok=True)  # of an earlier audit
     if len(table):
@@ -179,7 +174,7 @@ def _summary(
         voted = int((votes.count > 0).sum())
         summary["estimated_counts"] = np.round(joints[0].T * voted).astype(int).tolist()
     if wrong.any():
-        summary["known"] = _known(table, wrong)
+        summary["known"] = known(table, wrong)
     return summary
 
 
@@ -192,50 +187,6 @@ def _joints(params: Params, prepared: Prepared, rows: np.ndarray, votes: Votes) 
     for place in range(len(prepared.classes)):
         present = votes.mean[:, place]
         yield confident_joint(np.stack([1 - present, present], axis=1), (given[:, place] > 0).astype(np.int64))
-
-
-def _known(table: pd.DataFrame, wrong: np.ndarray) -> dict[str, Any]:
-    """Figures where injected noise is the truth: of our order, of others on the training split, and for each class."""
-    doubt = _doubt(table, "score")
-    found = figures(doubt, wrong, PRECISION_AT)
-    of = table["finding" if "finding" in table else "given"].to_numpy()
-    found["per_class"] = {
-        str(name): {
-            "wrong": int(wrong[of == name].sum()),
-            "average_precision": average_precision(doubt[of == name], wrong[of == name]),
-            "random": float(wrong[of == name].mean()),
-        }
-        for name in dict.fromkeys(sorted(of))
-        if wrong[of == name].any()
-    }
-    known = _comparable(table)
-    if "aum" in table and wrong[known].any():
-        found["on_train"] = {
-            name: average_precision(_doubt(table, name)[known], wrong[known]) for name in _signals(table)
-        }
-        found["on_train"]["random"] = float(wrong[known].mean())
-    return found
-
-
-def _curves(table: pd.DataFrame, wrong: np.ndarray) -> Iterator[tuple[str, int, float, float]]:
-    """Rows of orders.csv, for labels that every signal speaks of; none where no wrong label is known."""
-    known = _comparable(table)
-    for name in _signals(table):
-        for point in curve(_doubt(table, name)[known], wrong[known]):
-            yield name, *point
-
-
-def _signals(table: pd.DataFrame) -> list[str]:
-    return [name for name in SIGNS if name in table]
-
-
-def _doubt(table: pd.DataFrame, name: str) -> np.ndarray:
-    return SIGNS[name] * table[name].to_numpy(dtype=float)
-
-
-def _comparable(table: pd.DataFrame) -> np.ndarray:
-    """Which rows every signal speaks of: the training split, where the plain student has margins; else all."""
-    return table[_signals(table)].notna().all(axis=1).to_numpy()
 
 
 def _told(summary: dict[str, Any]) -> str:

@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 
 from pipeline.common.errors import UserError
-from pipeline.common.tables import read_csv, read_table, require_unique
+from pipeline.common.tables import read_csv, read_table, require_unique, write_csv
 
 
 def test_every_cell_is_the_text_that_stands_there(tmp_path):
@@ -45,3 +45,14 @@ def test_a_missing_table_and_a_doubled_name_are_reported(tmp_path):
         read_table(tmp_path / "none.csv", ["a"])
     with pytest.raises(UserError, match=r"t\.csv: data row 3, column id: 'x' is duplicated"):
         require_unique(pd.Series(["x", "y", "x"]), tmp_path / "t.csv", "id")
+
+
+def test_a_table_is_written_whole_and_with_its_columns_where_it_has_no_rows(tmp_path):
+    path = tmp_path / "deep" / "table.csv"
+    write_csv(path, [{"a": 1, "b": "x"}, {"a": 2, "b": ""}])
+    assert path.read_text() == "a,b\n1,x\n2,\n"
+    write_csv(path, [(1, "y")], ("b", "a"))
+    assert path.read_text() == "b,a\n1,y\n"
+    write_csv(path, [], ("a", "b"))
+    assert path.read_text() == "a,b\n"
+    assert [one.name for one in path.parent.iterdir()] == ["table.csv"]
