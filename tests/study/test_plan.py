@@ -59,7 +59,7 @@ def test_a_cell_is_finished_where_every_seed_is():
     assert finished_cells(plan, set()) == []
 
 
-OF_HEADS = ("features", "cross")
+OF_HEADS = ("features", "cross", "memorise")
 """Grids with probes, which answer from stored features."""
 
 
@@ -78,6 +78,7 @@ def test_the_grids_of_the_repository_hold_what_they_promise(name):
         "fair": 6,
         "features": 6,
         "cross": 24,
+        "memorise": 4,
         "weighting": 12,
         "noise": 16,
         "teachers": 5,
