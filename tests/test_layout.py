@@ -153,6 +153,7 @@ def test_what_dvc_keeps_is_where_the_layout_says():
     paths.add(layout.corrections)
     paths |= {layout.predictions(0, "roskd", "smoothed").parents[1], layout.landscape(0, "roskd")}
     paths |= {layout.attacked(0, "roskd"), layout.robust_figures, layout.robust_comparisons, layout.trust_checks}
+    paths.add(layout.robust_switches)
     for pool in ("full", "subset"):
         paths |= {layout.teachers(0, pool), layout.soft_labels(0, pool), layout.students(0, pool)}
     assert kept == {str(path) for path in {*paths, layout.students(0, None)}}

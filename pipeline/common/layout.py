@@ -55,6 +55,7 @@ class Layout:
         self.landscapes: Final = root / "landscape"
         self.robustness: Final = root / "robustness"
         self.robust_figures: Final = root / "metrics/robustness.csv"
+        self.robust_switches: Final = root / "metrics/robustness_switches.csv"
         self.robust_comparisons: Final = root / "metrics/robustness_comparisons.csv"
         self.trust_checks: Final = root / "metrics/trust_checks.csv"
         self.onnx: Final = root / "onnx/student.onnx"
@@ -138,6 +139,10 @@ class Layout:
     def attack_figures(self, seed: int, method: str) -> Path:
         """Figures under each attack and budget: CSV with the columns attack, norm, eps, metric, value."""
         return self.attacked(seed, method) / "attacks.csv"
+
+    def switched(self, seed: int, method: str) -> Path:
+        """How often one finding was switched: CSV with the columns finding, wanted, norm, eps, n_images, switched."""
+        return self.attacked(seed, method) / "switches.csv"
 
     def attack_checks(self, seed: int, method: str) -> Path:
         """Whether the attacks can be trusted: CSV with the columns check, norm, eps, value, limit, passed."""

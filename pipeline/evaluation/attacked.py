@@ -22,6 +22,13 @@ ACCURACY = "accuracy"
 """The share of right decisions: one per image, with several findings one per image and finding."""
 
 
+SWITCH_COLUMNS = ("finding", "wanted", "norm", "eps", "n_images", "switched")
+"""What attacks that are after one finding reached: `wanted` is present or absent, `switched` the share of `n_images`
+for which the network then says so; eps 0 are the clean images, which it gets wrong without an attack."""
+SWITCHED_COLUMNS = ("method", *SWITCH_COLUMNS, "sd")
+"""The columns of metrics/robustness_switches.csv, over seeds."""
+
+
 class Setting(NamedTuple):
     """One attack at one budget; `norm` and `attack` are empty for clean images.
 

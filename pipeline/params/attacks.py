@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, Strict, model_validator
 
-from pipeline.params.base import Section, Seed
+from pipeline.params.base import Names, Section, Seed
 
 
 class AttackParams(Section):
@@ -16,6 +16,7 @@ class AttackParams(Section):
     steps: Annotated[int, Field(ge=1, description="steps of PGD, at least 1")]
     restarts: Annotated[int, Field(ge=1, description="restarts of PGD from random points, at least 1")]
     queries: Annotated[int, Field(ge=1, description="forward passes of the Square attack per image, at least 1")]
+    findings: Annotated[Names, Field(description="findings that PGD switches on and off, for several findings only")]
     seed: Seed
 
     @model_validator(mode="after")
@@ -29,6 +30,8 @@ class AttackParams(Section):
                     )
             if list(budgets) != sorted(set(budgets)):
                 raise ValueError(f"{key} is {list(budgets)}; budgets must be unique and in ascending order")
+        if len(set(self.findings)) < len(self.findings):
+            raise ValueError(f"findings is {list(self.findings)}; the values must be unique")
         if not self.l2 and not self.linf:
             raise ValueError("l2 and linf are both empty; name at least one budget in one of them")
         return self

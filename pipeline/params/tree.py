@@ -221,6 +221,11 @@ class Params(Section):
             raise ValueError("noise.per is group, but noise.kind instance goes by each image's look; set it to image")
         if self.training.balance == "logit_adjusted" and self.task == "multilabel":
             raise ValueError("training.balance logit_adjusted needs task multiclass; use weighted or none")
+        if self.robustness.attacks.findings and self.task == "multiclass":
+            raise ValueError(
+                "robustness.attacks.findings names findings to switch, but task is multiclass, with one class per "
+                "image; set it to []"
+            )
         if self.split.official and self.data.source in ("phantom", "isic2019"):
             raise ValueError(f"split.official is true, but data.source {self.data.source} has no official test list")
         if self.split.official and self.data.source == "table" and self.data.table.split is None:

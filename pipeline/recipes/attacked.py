@@ -1,6 +1,6 @@
 """The recipe of an attack: what one trained student answers to images that one attack made at one budget."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,16 @@ class Victims:
     rows: np.ndarray
     goal: Goal
     identity: Any
+
+    def switching(self, finding: int, *, on: bool) -> "Victims":
+        """Return those images without a finding that is to be called in them (`on`), or those with it, to hide it.
+
+        The goal has to be one for several findings.
+        """
+        chosen = torch.nonzero(self.goal.targets[:, finding] == (0 if on else 1)).flatten()
+        goal = replace(self.goal.of(chosen), finding=finding, on=on)
+        identity = {"of": self.identity, "finding": finding, "on": on}
+        return Victims(self.images, self.rows[chosen.cpu().numpy()], goal, identity)
 
 
 def attacked(

@@ -8,6 +8,7 @@ import pandas as pd
 
 from pipeline.common.tables import read_csv
 from pipeline.distillation.methods import METHODS, SUBJECT, ordered
+from pipeline.evaluation.attacked import SWITCHED_COLUMNS
 from pipeline.evaluation.robust_statistics import FIGURE_COLUMNS, ROBUST_COMPARISON_COLUMNS
 from pipeline.evaluation.trust import CHECK_COLUMNS, TITLES
 from pipeline.report.findings import PAPER_DATA, PAPER_TABLES, Difference, groups_word, listed, number, signed
@@ -21,16 +22,20 @@ PAPER_EPS = 0.005
 PAPER_METRICS = {"precision_macro": "precision", "recall_macro": "recall", "f1_macro": "f1"}
 REFERENCE = "baseline_3"
 """The method whose fall in the paper's Table II is looked for among our budgets."""
-TEXT = ("method", "attack", "norm", "metric", "method_a", "method_b", "resampled", "check")
+TEXT = ("finding", "wanted", "method", "attack", "norm", "metric", "method_a", "method_b", "resampled", "check")
 
 
 @dataclass(frozen=True)
 class Robustness:
-    """The tables of metrics/: robustness.csv, robustness_comparisons.csv and trust_checks.csv, numbers as numbers."""
+    """The tables of metrics/ about attacks, numbers as numbers.
+
+    They are robustness.csv, robustness_comparisons.csv, trust_checks.csv and robustness_switches.csv.
+    """
 
     figures: pd.DataFrame
     comparisons: pd.DataFrame
     checks: pd.DataFrame
+    switches: pd.DataFrame
 
     @property
     def methods(self) -> list[str]:
@@ -72,6 +77,7 @@ def load(results: Results) -> Robustness | None:
         layout.robust_figures: FIGURE_COLUMNS,
         layout.robust_comparisons: ROBUST_COMPARISON_COLUMNS,
         layout.trust_checks: ("seed", "method", *CHECK_COLUMNS),
+        layout.robust_switches: SWITCHED_COLUMNS,
     }
     if not all(path.exists() for path in files):
         return None
@@ -260,4 +266,26 @@ def curve_rows(found: Robustness) -> list[Row]:
             for method in found.methods:
                 cells += [number(found.row(method, attack, norm, eps, "f1_macro")["value"]) for attack in ATTACKS]
             rows.append(Row(NORMS[norm], cells))
+    return rows
+
+
+def switch_budgets(found: Robustness) -> list[str]:
+    """Return the heads of the columns of `switch_rows` behind the method: clean images, then every budget."""
+    return ["clean", *(f"{NORMS[norm]} {budget(norm, eps)}" for norm in found.norms for eps in found.budgets(norm))]
+
+
+def switch_rows(found: Robustness) -> list[Row]:
+    """One row per finding, direction and method: the share of the images for which it is switched, at every budget."""
+    rows = []
+    for (finding, wanted, method), own in found.switches.groupby(["finding", "wanted", "method"], sort=False):
+        n_images = int(own["n_images"].iloc[0])
+        goal = f"called in {n_images:,} without it" if wanted == "present" else f"hidden in {n_images:,} with it"
+        by_budget = {(one["norm"], one["eps"]): one for one in own.to_dict("records")}
+        places = [("", 0.0), *((norm, eps) for norm in found.norms for eps in found.budgets(norm))]
+        cells = [goal, METHODS[str(method)].title]
+        rows.append(
+            Row(
+                str(finding), cells + [number(by_budget[place]["switched"], by_budget[place]["sd"]) for place in places]
+            )
+        )
     return rows

@@ -142,6 +142,8 @@ def test_images_depend_on_the_parameters_of_their_own_source(make_params):
             1,
             "robustness.attacks.autoattack is not a parameter; known here: images, l2",
         ),
+        ("robustness.attacks.findings", ["A"], "attacks.findings names findings to switch, but task is multiclass"),
+        ("robustness.attacks.findings", ["A", "A"], "findings is ['A', 'A']; the values must be unique"),
         ("robustness.attacks.steps", 0, "robustness.attacks.steps is 0: should be greater than or equal to 1"),
         ("robustness.attacks.restarts", 0, "restarts of PGD from random points, at least 1"),
         ("robustness.attacks.queries", 0, "forward passes of the Square attack per image, at least 1"),

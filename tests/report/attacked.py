@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from pipeline.common.layout import Layout
-from pipeline.evaluation.attacked import ACCURACY, FIGURES
+from pipeline.evaluation.attacked import ACCURACY, FIGURES, SWITCHED_COLUMNS
 from pipeline.evaluation.robust_statistics import FIGURE_COLUMNS, ROBUST_COMPARISON_COLUMNS
 from pipeline.evaluation.trust import CHECK_COLUMNS
 
@@ -24,9 +24,12 @@ DIFFERENCES = {
 
 def write_attacked(
     layout: Layout, seeds: tuple[int, ...] = (0,), failed: Mapping[str, str] | None = None, without: str = "",
-    budgets: Mapping[str, list[float]] = BUDGETS,
+    budgets: Mapping[str, list[float]] = BUDGETS, switches: tuple[str, ...] = (),
 ) -> None:  # fmt: skip
-    """Write metrics/robustness.csv and the tables beside it; `failed`: {method: check}, `without`: a method."""
+    """Write metrics/robustness.csv and the tables beside it.
+
+    `failed`: {method: check}; `without`: a method; `switches`: findings, an eighth wrong without an attack, five with.
+    """
     methods = [name for name in KEPT if name != without]
     rows, differences, checks = [], [], []
     spread = {"sd": 0.01 if len(seeds) > 1 else np.nan, "n_groups": 9, "n_seeds": len(seeds)}
@@ -71,6 +74,14 @@ def write_attacked(
     write(layout.robust_figures, rows, FIGURE_COLUMNS)
     write(layout.robust_comparisons, differences, ROBUST_COMPARISON_COLUMNS)
     write(layout.trust_checks, checks, ("seed", "method", *CHECK_COLUMNS))
+    switched = [
+        (method, switch, wanted, norm, eps, 7, 0.125 + 0.5 * bool(norm), spread["sd"])
+        for switch in switches
+        for wanted in ("present", "absent")
+        for method in methods
+        for norm, eps in [("", 0.0), *((norm, eps) for norm, own in budgets.items() for eps in own)]
+    ]
+    write(layout.robust_switches, switched, SWITCHED_COLUMNS)
 
 
 def write(path: Path, rows: list, columns: tuple[str, ...]) -> None:

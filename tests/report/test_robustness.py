@@ -115,6 +115,19 @@ def test_every_budget_has_a_row_with_all_attacks(loaded):
     assert rows[1].cells[1:] == ["0.410", "0.310", "0.460", "0.510", "0.700", "0.600", "0.750", "0.800"]
 
 
+def test_switched_findings_have_a_row_for_each_direction_and_method(loaded):
+    run, found = loaded("multilabel", budgets={"l2": [0.25]}, switches=("Mass",))
+    assert robustness.switch_budgets(found) == ["clean", "L2 0.25"]
+    rows = [(row.head, *row.cells) for row in robustness.switch_rows(found)]
+    assert rows[0] == ("Mass", "called in 7 without it", THIRD, "0.125", "0.625")
+    assert rows[3] == ("Mass", "hidden in 7 with it", "RoS-KD (V, smoothed)", "0.125", "0.625")
+    assert len(rows) == 4
+    build(run.params, run.layout)
+    assert "Single findings, called and hidden" in run.layout.report.read_text(encoding="utf-8")
+    _, found = loaded("multilabel")
+    assert robustness.switch_rows(found) == []
+
+
 def test_the_curves_are_the_figures_with_their_intervals(loaded):
     run, _ = loaded(seeds=(0, 1))
     with mpl.rc_context(style.RC):

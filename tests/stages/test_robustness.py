@@ -25,6 +25,7 @@ from pipeline.params.tree import Params
 from pipeline.recipes import attacked as recipe
 from pipeline.recipes.trained import trained_student, weights_of
 from pipeline.stages import robustness, robustness_compare
+from tests.data.made_files import write_hashes
 from tests.models.made_weights import made_weights
 from tests.stages.attacked import CLASSES, TEST, write_project, write_students
 
@@ -225,6 +226,68 @@ def test_logits_that_are_not_finite_are_reported_with_the_remedy(tmp_path, param
         attack(params, layout)
 
 
+def test_one_finding_is_called_where_it_is_absent_and_hidden_where_it_is_present(tmp_path, params_of):
+    """Redone by hand, image by image; means over seeds follow."""
+    params, layout = params_of(task="multilabel", seeds=[0, 1], attacks={"findings": ["B"]}), write_project(
+        tmp_path, "multilabel"
+    )  # fmt: skip
+    write_students(layout, params, METHODS, seeds=(0, 1))
+    tables = []
+    for seed in (0, 1):
+        found = attack(params, layout, seed=seed)
+        rows, images, targets = images_of(layout, found)
+        assert found.thresholds is not None
+        cuts = torch.from_numpy(cuts_of(found.thresholds))
+        network = trained_student(params, layout, seed, "roskd", 3).requires_grad_(False)
+        expected = []
+        for on in (True, False):
+            few = torch.nonzero(targets[:, 1] == (not on)).flatten()
+            goal = Goal("multilabel", targets[few], cuts, finding=1, on=on)
+            for norm, eps, budget in (("", 0.0, 0.0), ("l2", 0.5, 0.5), ("linf", 2.0, 2 / 255)):
+                made = images[few]
+                if norm:
+                    made = pgd(
+                        network, made, goal, norm, budget, steps=3, restarts=2,
+                        draws=lambda restart, own=rows[few]: [stream(3, f"pgd {restart}", int(row)) for row in own],
+                    )  # type: ignore[arg-type]  # fmt: skip
+                share = goal.turned(network(made)).float().mean().item()
+                expected.append(("B", "present" if on else "absent", norm, eps, len(few), pytest.approx(share)))
+        table = pd.read_csv(layout.switched(seed, "roskd"), keep_default_na=False)
+        assert list(table.itertuples(index=False, name=None)) == expected
+        assert len({row[-1].expected for row in expected}) > 2
+        attack(params, layout, "baseline_3", seed)
+        tables.append(table)
+    robustness_compare.run(params, layout)
+    merged = pd.read_csv(layout.robust_switches, keep_default_na=False)
+    assert list(merged) == ["method", "finding", "wanted", "norm", "eps", "n_images", "switched", "sd"]
+    own = merged.loc[merged["method"] == "roskd"]
+    shares = np.stack([table["switched"] for table in tables])
+    np.testing.assert_allclose(own["switched"], shares.mean(axis=0))
+    np.testing.assert_allclose(own["sd"].astype(float), shares.std(axis=0, ddof=1))
+
+
+def test_a_finding_that_all_images_have_is_only_hidden(tmp_path, params_of):
+    layout = write_project(tmp_path, "multilabel")
+    samples = read_csv(layout.samples)
+    samples["label"] = [cell if "A" in cell else "|".join(filter(None, ["A", cell])) for cell in samples["label"]]
+    samples.to_csv(layout.samples, index=False)
+    write_hashes(layout)
+    params = params_of(task="multilabel", attacks={"findings": ["A"], "l2": []})
+    write_students(layout, params, METHODS)
+    attack(params, layout)
+    table = pd.read_csv(layout.switched(0, "roskd"), keep_default_na=False)
+    assert table[["wanted", "norm", "n_images"]].to_numpy().tolist() == [["absent", "", 12], ["absent", "linf", 12]]
+
+
+def test_a_finding_that_the_data_do_not_have_is_named(tmp_path, params_of):
+    params, layout = params_of(task="multilabel", attacks={"findings": ["Effusion"]}), write_project(
+        tmp_path, "multilabel"
+    )  # fmt: skip
+    write_students(layout, params, METHODS)
+    with pytest.raises(UserError, match=r"attacks\.findings names 'Effusion', which the data do not have.*A, B, C"):
+        attack(params, layout)
+
+
 def test_methods_are_compared_on_the_same_images_by_budget(tmp_path, params_of):
     """SUBJECT minus the other; budgets of an attack and norm are one family; a method not trained is left out."""
     attacks = {"l2": [0.25, 0.5], "linf": []}
@@ -272,5 +335,5 @@ def test_methods_are_compared_on_the_same_images_by_budget(tmp_path, params_of):
 def test_where_no_student_was_attacked_the_tables_are_empty(tmp_path, params_of):
     params, layout = params_of(["baseline_1", "baseline_2"]), write_project(tmp_path)
     robustness_compare.run(params, layout)
-    for path in (layout.robust_figures, layout.robust_comparisons, layout.trust_checks):
+    for path in (layout.robust_figures, layout.robust_comparisons, layout.trust_checks, layout.robust_switches):
         assert len(read_csv(path)) == 0

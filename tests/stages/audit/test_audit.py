@@ -1,7 +1,4 @@
-"""Stage audit on a small prepared project: whose votes count, what the table says, and how good it is known to be."""
-
-from collections.abc import Callable, Sequence
-from typing import Any
+"""Stage audit on a small prepared project: whose votes count, and what the table and the page say."""
 
 import numpy as np
 import pandas as pd
@@ -9,44 +6,18 @@ import pytest
 import torch
 from scipy.special import log_expit, log_softmax
 from scipy.stats import rankdata
-from sklearn.metrics import average_precision_score
 
 from models.classifier import save_weights
 from models.networks import build
 from pipeline.common.errors import UserError
 from pipeline.common.tables import read_csv
 from pipeline.evaluation.audit import confident_joint, noise_rate
-from pipeline.params.tree import Params
-from pipeline.stages import audit
 from tests.data.made_files import write_hashes
 from tests.report.audit_suspects import HOSTILE
 from tests.stages.audited import NAMES, ROWS, SPLIT, TRAIN, VAL, C, N, Project, make, on_page
 
 AUM = ["aum", "disagreed"]
 OF_PLAIN = [*AUM, "loss"]
-
-
-@pytest.fixture
-def params_of(make_params) -> Callable[..., Params]:
-    def of(methods: Sequence[str] = ("baseline_1", "roskd"), **sections: Any) -> Params:
-        own = {
-            "data": {"image_size": 32},
-            "teachers": {"architectures": list(NAMES)} | sections.pop("teachers", {}),
-            "student": {"width": 0.125},
-            "machine": {"device": "cpu"},
-        }
-        if sections.get("task") == "multilabel":
-            own["noise"] = {"kind": "flip"}
-        return make_params(methods=list(methods), **own, **sections)
-
-    return of
-
-
-@pytest.fixture(autouse=True)
-def space(monkeypatch) -> None:
-    """Features of no student; the last test takes the served one's."""
-    vectors = np.random.default_rng(2).normal(size=(N, 5)).astype(np.float32)
-    monkeypatch.setattr(audit, "embedding", lambda workshop, params, layout: vectors)
 
 
 def require_votes(project: Project, table: pd.DataFrame, mean: np.ndarray, counts: np.ndarray) -> None:
@@ -119,54 +90,6 @@ def test_the_summary_says_how_many_were_judged_and_how_much_noise_is_estimated(t
         f"{known['average_precision']:.3f} against the injected noise\n"
     )
     assert len(table) == judged
-
-
-def of_table(project: Project, table: pd.DataFrame) -> np.ndarray:
-    """Which rows of the table have a wrong label."""
-    rows = ROWS[project.places(table)]
-    wrong = (project.given != project.published)[rows]
-    if project.task == "multiclass":
-        return wrong
-    return wrong[np.arange(len(table)), [project.classes.index(name) for name in table["finding"]]]
-
-
-@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
-def test_where_noise_was_injected_the_order_is_measured(tmp_path, params_of, task):
-    project = make(tmp_path, task)
-    table, summary = project.run(params_of(task=task))
-    wrong, known = of_table(project, table), summary["known"]
-    doubt = {name: -table[name].astype(float) for name in ("score", "self_confidence")}
-    assert known["wrong"] == wrong.sum() > 10
-    assert known["random"] == pytest.approx(wrong.mean())
-    assert known["average_precision"] == pytest.approx(average_precision_score(wrong, doubt["score"]))
-    assert known["average_precision"] > 1.5 * known["random"]
-    assert known["precision_at"] == {
-        str(k): pytest.approx(wrong[:k].mean()) for k in (50, 100, 200) if k <= len(table)
-    }  # the table is in the order of doubt
-    of_train = (table["split"] == "train").to_numpy()
-    orders = doubt | {"aum": -pd.to_numeric(table["aum"])}
-    orders |= {name: pd.to_numeric(table[name]) for name in ("disagreed", "loss")}
-    assert known["on_train"] == {
-        name: pytest.approx(average_precision_score(wrong[of_train], values[of_train]))
-        for name, values in orders.items()
-    } | {"random": pytest.approx(wrong[of_train].mean())}
-    assert min(known["on_train"][name] for name in orders) > wrong[of_train].mean()
-
-
-def test_a_corrected_label_counts_as_right(tmp_path, params_of):
-    """It may differ from the published one, and yet noise did not change it."""
-    project = make(tmp_path)
-    _, before = project.run(params_of())
-    labels = read_csv(project.layout.labels)
-    flipped = (labels["flipped"] == "1") & (SPLIT == "val")
-    labels.loc[flipped.idxmax(), "flipped"] = "0"
-    labels.to_csv(project.layout.labels, index=False)
-    _, after = project.run(params_of())
-    assert after["known"]["wrong"] == before["known"]["wrong"] - 1
-    labels.assign(flipped="0").to_csv(project.layout.labels, index=False)
-    _, clean = project.run(params_of())
-    assert "known" not in clean
-    assert clean == {name: value for name, value in before.items() if name != "known"}
 
 
 def test_of_several_findings_each_has_its_row(tmp_path, params_of):
@@ -333,26 +256,6 @@ def test_neighbours_are_near_by_what_the_served_student_sees(tmp_path, params_of
     assert near == {f"s{row}": [f"s{copy}"] for row, copy in zip(rows, copies, strict=True)}
 
 
-def test_where_no_training_label_was_judged_only_the_votes_are_measured(tmp_path, params_of):
-    """Every teacher saw every training sample; the plain student's margins speak of these alone."""
-    project = make(tmp_path, seen=1.0)
-    table, summary = project.run(params_of())
-    assert {*table["split"]} == {"val"}
-    assert summary["known"]["average_precision"] > summary["known"]["random"]
-    assert "on_train" not in summary["known"]
-
-
-@pytest.mark.parametrize("wrong", ["val", "test"])
-def test_orders_are_measured_only_where_a_judged_label_is_known_to_be_wrong(tmp_path, params_of, wrong):
-    """`test`: not one of the audited labels."""
-    project = make(tmp_path)
-    labels = read_csv(project.layout.labels)
-    labels.assign(flipped=np.where(wrong == SPLIT, labels["flipped"], "0")).to_csv(project.layout.labels, index=False)
-    _, summary = project.run(params_of())
-    assert ("known" in summary) == (wrong == "val")
-    assert "on_train" not in summary.get("known", {})
-
-
 def test_an_image_that_looks_like_one_of_another_group_is_named_with_its_split_and_label(tmp_path, params_of):
     project = make(tmp_path)
     test, train, val = (int(np.flatnonzero(split == SPLIT)[0]) for split in ("test", "train", "val"))
@@ -380,33 +283,6 @@ def test_an_image_that_looks_like_one_of_another_group_is_named_with_its_split_a
     assert {sample: twin for sample, twin in named.items() if twin} == {
         sample: twin for sample, twin in expected.items() if sample in named
     }
-
-
-@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
-def test_the_order_is_measured_for_each_class_and_along_its_way(tmp_path, params_of, task):
-    project = make(tmp_path, task)
-    table, summary = project.run(params_of(task=task))
-    wrong, of = of_table(project, table), table["given" if task == "multiclass" else "finding"]
-    for name, found in summary["known"]["per_class"].items():
-        own = (of == name).to_numpy()
-        doubt = -table["score"].astype(float)
-        assert found == {
-            "wrong": wrong[own].sum(),
-            "average_precision": pytest.approx(average_precision_score(wrong[own], doubt[own])),
-            "random": pytest.approx(wrong[own].mean()),
-        }
-    assert sorted(summary["known"]["per_class"]) == ["A", "B", "C"]
-    curves = read_csv(project.layout.orders).astype({"checked": int, "precision": float, "recall": float})
-    of_train = (table["split"] == "train").to_numpy()
-    assert [*dict.fromkeys(curves["order"])] == ["score", "self_confidence", *OF_PLAIN]
-    for name, points in curves.groupby("order"):
-        sign = -1 if name in {"score", "self_confidence", "aum"} else 1
-        order = np.argsort(-sign * pd.to_numeric(table[name])[of_train], kind="stable")
-        found = np.cumsum(wrong[of_train][order])
-        assert points["checked"].iloc[-1] == of_train.sum()
-        at = points["checked"].to_numpy() - 1
-        assert points["precision"].to_numpy() == pytest.approx(found[at] / (at + 1))
-        assert points["recall"].to_numpy() == pytest.approx(found[at] / found[-1])
 
 
 def test_answers_of_other_data_are_refused_by_name(tmp_path, params_of):
