@@ -41,10 +41,11 @@ study: $(READY) ## search or ablate; STUDY=name (a grid of params.yaml, else a s
 test: $(READY) ## run the tests, one process of one thread per core
 	OMP_NUM_THREADS=1 python -m pytest -n auto --dist loadfile $(ARGS)
 
-check: $(READY) ## lint, format check and type check
+check: $(READY) ## lint (code and Dockerfile), format check and type check
 	ruff check .
 	ruff format --check .
 	pyright
+	@if command -v hadolint; then hadolint Dockerfile; else echo "hadolint has no wheel for this machine: the Dockerfile is not checked"; fi
 
 format: $(READY) ## format the code
 	ruff format .
