@@ -8,7 +8,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-CPU_BATCH, LARGEST_BATCH = 256, 1024
+CPU_PIXELS, CPU_BATCH, LARGEST_BATCH = 2**19, 256, 1024
+"""On a processor batches are kept so small that a layer's output is still in its caches when the next layer reads it.
+
+Images a second at 128 px, two cores, in batches of 256 and of 32: ResNet-18 143 and 157, MobileNet-v2 162 and 312,
+DenseNet-121 54 and 81, EfficientNet-lite0 157 and 354. Small networks on small images gain nothing: MobileNet-v2 of a
+quarter of the width at 64 px has 3,675 and 5,469 in batches of 256 and 128, ResNet-18 6,458 and 6,069.
+"""
 BYTES_PER_PIXEL = 4096
 """What one pixel of the input takes in a forward pass, from above: ResNet-50 with the small stem in float32."""
 
@@ -61,7 +67,7 @@ def free_memory(device: torch.device) -> int:
 def prediction_batch(shape: Sequence[int], device: torch.device) -> int:
     """How many images of `shape` (N, H, W, channels) a network answers at once: on a GPU as a quarter of it holds."""
     if device.type != "cuda":
-        return CPU_BATCH
+        return min(max(CPU_PIXELS // (shape[1] * shape[2]), 1), CPU_BATCH)
     fitting = free_memory(device) // 4 // (BYTES_PER_PIXEL * shape[1] * shape[2])
     return min(max(fitting, 1), LARGEST_BATCH)
 

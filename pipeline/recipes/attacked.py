@@ -22,7 +22,8 @@ from pipeline.runtime.parents import ParentWatch
 
 LOGITS, ZEROS = "logits.npy", "zeros.npy"
 CPU_BATCH, GPU_SHARE = 64, 8
-"""Images that are attacked at once: on a GPU a fraction of those that it answers at once, since gradients take room."""
+"""At most so many images are attacked at once; on a GPU a fraction of those that it answers at once, since gradients
+take room."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,8 @@ def attacked(
 
     def make(folder: Path, on_epoch: OnEpoch) -> None:
         shape = (len(victims.rows), *victims.images.shape[1:])
-        size = max(prediction_batch(shape, device) // GPU_SHARE, 1) if device.type == "cuda" else CPU_BATCH
+        answered = prediction_batch(shape, device)
+        size = max(answered // GPU_SHARE, 1) if device.type == "cuda" else min(answered, CPU_BATCH)
         parents, found = ParentWatch(), []
         for start in range(0, len(victims.rows), size):
             chosen = np.arange(start, min(start + size, len(victims.rows)))

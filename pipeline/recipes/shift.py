@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from models.classifier import Classifier
-from models.inference import CPU_BATCH, predict, predict_blocks, to_device
+from models.inference import predict, predict_blocks, to_device
 from pipeline.common.files import atomic, sha256_file
 from pipeline.common.layout import Layout
 from pipeline.common.seeds import stream
@@ -88,7 +88,7 @@ class Tried:
         whole = network.train == "all"
 
         def make(folder: Path, on_epoch: OnEpoch) -> None:
-            found = [predict(self._network, images, np.arange(len(images)), device, CPU_BATCH) for images in blocks()]
+            found = [predict(self._network, images, np.arange(len(images)), device) for images in blocks()]
             with atomic(folder / ANSWERS) as temporary:
                 np.save(temporary, np.concatenate(found))
 

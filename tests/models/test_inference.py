@@ -59,4 +59,8 @@ def test_bfloat16_answers_are_float32_and_close(network):
 def test_a_gpu_answers_as_many_images_at_once_as_a_quarter_of_its_memory_holds(side, free, expected, monkeypatch):
     monkeypatch.setattr(inference, "free_memory", lambda device: free)
     assert prediction_batch((10, side, side, 3), torch.device("cuda")) == expected
-    assert prediction_batch((10, side, side, 3), CPU) == 256
+
+
+@pytest.mark.parametrize(("side", "expected"), [(28, 256), (32, 256), (64, 128), (128, 32), (224, 10), (1024, 1)])
+def test_a_processor_answers_as_many_images_at_once_as_its_caches_take(side, expected):
+    assert prediction_batch((10_000, side, side, 3), CPU) == expected
