@@ -3,11 +3,10 @@
 import tempfile
 from pathlib import Path
 
-from safetensors.torch import save_file
-
 from benchmarks.copies import copy_project, wall_seconds
 from benchmarks.features import EPOCHS, IMAGES, NETWORK, VIEWS
 from benchmarks.rows import Row
+from models.classifier import save_weights
 from models.networks import build
 from pipeline.params.tree import Params
 from pipeline.runtime.workers import count_cores
@@ -35,7 +34,7 @@ def measure(params: Params) -> list[Row]:
         copy_project(project, settings)
         (project / "weights").mkdir()
         state = build(NETWORK, num_classes=8).backbone.state_dict()
-        save_file(state, project / "weights" / f"{NETWORK.partition(':')[2]}.safetensors")
+        save_weights(state, project / "weights" / f"{NETWORK.partition(':')[2]}.safetensors")
         for stage in ("prepare", "split", "noise", "subsets", "features"):
             wall_seconds(project, "python", "-m", "pipeline.stages", stage)
         workers = str(count_cores())
