@@ -45,7 +45,7 @@ def measure(params: Params) -> list[Row]:
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "features.npy"
-        np.save(path, one_view())
+        np.save(path, one_view().astype(np.float16))
         stored = _epoch(params, Features([path] * (VIEWS + 1), device), device, frozen=False)
         online = _epoch(params, Pixels(images, views, device), device, frozen=True)
         seconds = alternate({"view": one_view, "stored": stored, "online": online}, waiter(device), TURNS)

@@ -38,17 +38,6 @@ def num_features(head: nn.Module) -> int:
     return next(part for part in head.modules() if isinstance(part, nn.Linear)).in_features
 
 
-class AsStored(nn.Module):
-    """Features rounded to float16, as the features that heads are trained and measured on are stored.
-
-    The gradient passes unrounded, so that attacks and curvature see no steps.
-    """
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Return the features (B, F), each the nearest value of float16, in their own type."""
-        return features + (features.half().to(features.dtype) - features).detach()
-
-
 class HeadAlone(nn.Module):
     """A head that is trained on stored features; its state dict is the part of a Classifier's that is not frozen."""
 

@@ -20,9 +20,10 @@ FEATURES = "features.npy"
 
 
 def features(workshop: Workshop, params: Params, network: Network, view: int, *, of_teachers: bool = False) -> Node:
-    """Return the node of one view's features, float16 (N, F) of all N images.
+    """Return the node of one view's features, (N, F) of all N images: float16, of clean images float32.
 
-    `view`: number `params.views.count` is the clean image. They do not depend on labels, splits and seeds of trainings.
+    `view`: number `params.views.count` is the clean image, on which is measured what a served network answers. They do
+    not depend on labels, splits and seeds of trainings.
     """
     architecture = network.architecture
     decides = {
@@ -43,7 +44,7 @@ def features(workshop: Workshop, params: Params, network: Network, view: int, *,
         )  # fmt: skip
         if bench.world.leads:
             with atomic(folder / FEATURES) as temporary:
-                np.save(temporary, found)
+                np.save(temporary, found if decides["view"] is None else found.astype(np.float16))
             print(f"features: {architecture}, {shown}: {found.shape[1]} of each of {len(images):,} images", flush=True)
 
     return Node("features", f"features of {architecture}, {shown}", decides, (FEATURES,), make)

@@ -3,10 +3,9 @@
 from pathlib import Path
 
 import numpy as np
-from torch import nn
 
 from models.classifier import Classifier, load_weights
-from models.heads import AsStored, HeadAlone
+from models.heads import HeadAlone
 from models.networks import build
 from pipeline.common.layout import Layout
 from pipeline.data.prepared import Prepared
@@ -24,15 +23,13 @@ def weights_of(layout: Layout, seed: int, name: str) -> Path:
 def trained_student(params: Params, layout: Layout, seed: int, name: str, num_classes: int) -> Classifier:
     """Return a method's network from pixels to logits, in evaluation mode on the CPU.
 
-    A head that was trained on stored features is put onto the frozen backbone that made them, whose answers are rounded
-    as they were stored. Raises ModelError where its weights are missing or belong to another network.
+    A head that was trained on stored features is put onto the frozen backbone that made them. Raises ModelError where
+    its weights are missing or belong to another network.
     """
     network = params.student_network
     frozen = network.weights if network.train == "head" else None
     student = build(network.architecture, num_classes=num_classes, weights=frozen, **network.layers)
     load_weights(student if frozen is None else HeadAlone(student.head), weights_of(layout, seed, name))
-    if frozen is not None:
-        student.backbone = nn.Sequential(student.backbone, AsStored())
     return student.eval()
 
 

@@ -28,7 +28,7 @@ def backbone_features(
     on_device: Literal["auto", True, False],
     share: Share,
 ) -> np.ndarray:
-    """Return float16 (N, F): the features of all `images`, uint8 (N, H, W, channels), in one view.
+    """Return float32 (N, F): the features of all `images`, uint8 (N, H, W, channels), in one view.
 
     The backbone has its pretrained weights and is in evaluation mode, in float32. Raises SettingError where a feature
     is not finite in float16.
@@ -44,4 +44,4 @@ def backbone_features(
             f"features of {network.architecture} are not finite in float16; the weights {network.weights} do not fit "
             "these images"
         )
-    return found.astype(np.float16)
+    return found

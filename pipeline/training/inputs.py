@@ -63,7 +63,7 @@ class Pixels:
 
 
 class Features:
-    """Stored features, float32 (B, F) out of float16 (N, F) for each view; a GPU holds them all."""
+    """Stored features, float32 (B, F) out of (N, F) for each view, float16 or float32; a GPU holds them all."""
 
     def __init__(self, paths: Sequence[Path], device: torch.device) -> None:
         """`paths`: the files of the V augmented views, then of the clean one. Raises UserError for a damaged file."""

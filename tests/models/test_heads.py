@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from models.classifier import Classifier
-from models.heads import AsStored, HeadAlone, head_layers, kept_dropout, num_features
+from models.heads import HeadAlone, head_layers, kept_dropout, num_features
 from models.names import ARCHITECTURES
 from models.networks import build
 
@@ -74,15 +74,3 @@ def test_a_head_alone_is_what_a_network_has_behind_its_backbone(kind):
     assert torch.equal(of_head, logits)
     assert torch.equal(alone(features), logits)
     assert alone.num_features == network.num_features == 12
-
-
-def test_features_are_rounded_as_stored_and_their_gradient_is_not():
-    features = (torch.randn(4, 9) * torch.logspace(-6, 3, 9)).requires_grad_()
-    rounded = AsStored()(features)
-    assert torch.equal(rounded, features.half().float())
-    assert not torch.equal(rounded, features)
-    weights = torch.full((4, 9), 1e-9)  # 0 in float16
-    (gradient,) = torch.autograd.grad((rounded * weights).sum(), features)
-    assert torch.equal(gradient, weights)
-    half = features.detach().half()
-    assert torch.equal(AsStored()(half), half)

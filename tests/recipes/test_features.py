@@ -126,7 +126,7 @@ def test_the_nodes_of_all_views_end_with_the_clean_one(workshop, params_of, key)
 
 @pytest.mark.parametrize("of_teachers", [False, True])
 def test_a_node_holds_the_backbones_output_for_every_image_in_its_view(workshop, params_of, of_teachers):
-    """Against timm's own network: float16 has a relative precision of 2^-11."""
+    """Against timm's own network: float16 has a relative precision of 2^-11; clean images are kept as they are."""
     params, images = params_of(), torch.from_numpy(prepared().images).permute(0, 3, 1, 2) / 255
     paths = stored_features(workshop, params, params.student_network, of_teachers=of_teachers)
     assert paths is not None
@@ -137,9 +137,10 @@ def test_a_node_holds_the_backbones_output_for_every_image_in_its_view(workshop,
         found = np.load(path)
         with torch.no_grad():
             expected = backbone((views.apply(images, torch.arange(N), view) - 0.5) / 0.5).numpy()
-        assert found.dtype == np.float16
+        assert found.dtype == (np.float32 if view == V else np.float16)
         assert found.shape == (N, 96)
-        np.testing.assert_allclose(found.astype(np.float32), expected, rtol=2**-10, atol=1e-5)
+        rounding = 1e-4 if view == V else 2**-10
+        np.testing.assert_allclose(found.astype(np.float32), expected, rtol=rounding, atol=1e-5)
     assert len({path.read_bytes() for path in paths}) == V + 1
 
 

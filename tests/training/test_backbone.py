@@ -53,7 +53,7 @@ def stored(path: Path, view: int, preset: str = "flip_crop", given: np.ndarray |
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("view", [0, 1, V])
-def test_features_are_the_backbones_float32_output_rounded_to_float16(tmp_path, view, channels):
+def test_features_are_the_backbones_float32_output(tmp_path, view, channels):
     """Against timm's own network with those weights, in evaluation mode."""
     published = tiny(num_classes=0)
     given = images(channels)
@@ -61,9 +61,9 @@ def test_features_are_the_backbones_float32_output_rounded_to_float16(tmp_path, 
     pixels = views("flip_crop").apply(torch.from_numpy(given).permute(0, 3, 1, 2) / 255, torch.arange(N), view)
     with torch.no_grad():
         expected = published((pixels.expand(-1, 3, -1, -1) - 0.5) / 0.5).numpy()
-    assert found.dtype == np.float16
+    assert found.dtype == np.float32
     assert found.shape == (N, 96)
-    np.testing.assert_allclose(found.astype(np.float32), expected, rtol=2**-10, atol=1e-5)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
     assert found.std(axis=0).max() > 0.1
 
 
@@ -76,7 +76,7 @@ def test_every_process_is_asked_for_its_share(tmp_path):
 
     found = backbone_features(network(path), images(), views("none"), V, device=CPU, on_device="auto", share=share)
     assert [rows.tolist() for rows in seen] == [list(range(N))]
-    np.testing.assert_allclose(found, stored(path, V), rtol=2**-9, atol=1e-5)
+    np.testing.assert_allclose(found, stored(path, V), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("factor", [1e6, float("inf"), float("nan")])
@@ -122,7 +122,7 @@ def test_a_head_on_stored_features_is_the_head_behind_the_frozen_backbone(tmp_pa
     path = made_weights(tmp_path / "w.safetensors")
     paths = [tmp_path / f"view{view}.npy" for view in range(V + 1)]
     for view, file in enumerate(paths):
-        np.save(file, stored(path, view, preset))
+        np.save(file, stored(path, view, preset).astype(np.float32 if view == V else np.float16))
     hidden, dropout, settings = HEADS[kind]
     layers = {"num_classes": C, "hidden": hidden, "dropout": dropout}
     whole = seeded_model(lambda: build("timm:test_resnet", weights=str(path), head=kind, **layers), 0, "student")
