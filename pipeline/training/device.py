@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from pipeline.common.errors import UserError
+from pipeline.runtime.memory import keep_freed_memory
 
 
 def pick_device(wish: str, local_rank: int = 0) -> torch.device:
@@ -14,11 +15,13 @@ def pick_device(wish: str, local_rank: int = 0) -> torch.device:
     `local_rank`: which GPU, where several processes of one machine have one each.
 
     On a GPU, float32 convolutions and products outside autocast (evaluation, soft labels, BatchNorm statistics) may use
-    TF32: its 11 significant bits are what float16 soft labels keep, at several times the speed.
+    TF32: its 11 significant bits are what float16 soft labels keep, at several times the speed. On a processor the
+    memory of freed tensors is kept.
     """
     if wish == "cuda" and not torch.cuda.is_available():
         raise UserError("machine.device is cuda, but torch sees no CUDA device; set it to auto or cpu")
     if wish == "cpu" or not torch.cuda.is_available():
+        keep_freed_memory()
         return torch.device("cpu")
     torch.backends.cudnn.benchmark = True  # two batch sizes an epoch: each is tuned once
     torch.set_float32_matmul_precision("high")
