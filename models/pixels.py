@@ -12,7 +12,7 @@ Size = tuple[int, int]
 MAX_PIXELS = 64_000_000
 """Larger images are refused before they are decoded (an 8000 x 8000 colour image takes 192 MB)."""
 
-STRIP = 256
+STRIP = 64
 """Lines of an image that are computed with at once, where computing takes more memory than the image."""
 
 

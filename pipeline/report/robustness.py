@@ -271,7 +271,12 @@ def curve_rows(found: Robustness) -> list[Row]:
 
 def switch_budgets(found: Robustness) -> list[str]:
     """Return the heads of the columns of `switch_rows` behind the method: clean images, then every budget."""
-    return ["clean", *(f"{NORMS[norm]} {budget(norm, eps)}" for norm in found.norms for eps in found.budgets(norm))]
+    return [f"{NORMS[norm]} {budget(norm, eps)}" if norm else "clean" for norm, eps in _places(found)]
+
+
+def _places(found: Robustness) -> list[tuple[str, float]]:
+    """The norms and budgets of switched findings, those of clean images first."""
+    return [("", 0.0), *((norm, eps) for norm in found.norms for eps in found.budgets(norm))]
 
 
 def switch_rows(found: Robustness) -> list[Row]:
@@ -281,11 +286,6 @@ def switch_rows(found: Robustness) -> list[Row]:
         n_images = int(own["n_images"].iloc[0])
         goal = f"called in {n_images:,} without it" if wanted == "present" else f"hidden in {n_images:,} with it"
         by_budget = {(one["norm"], one["eps"]): one for one in own.to_dict("records")}
-        places = [("", 0.0), *((norm, eps) for norm in found.norms for eps in found.budgets(norm))]
-        cells = [goal, METHODS[str(method)].title]
-        rows.append(
-            Row(
-                str(finding), cells + [number(by_budget[place]["switched"], by_budget[place]["sd"]) for place in places]
-            )
-        )
+        shares = [number(by_budget[place]["switched"], by_budget[place]["sd"]) for place in _places(found)]
+        rows.append(Row(str(finding), [goal, METHODS[str(method)].title, *shares]))
     return rows

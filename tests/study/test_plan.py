@@ -7,6 +7,7 @@ import pytest
 
 from pipeline.common.errors import UserError
 from pipeline.params.file import read_yaml, validate, with_values
+from pipeline.params.overlay import merge
 from pipeline.params.tree import Params
 from pipeline.study.plan import Plan, Unit, described, finished_cells, is_whole, make_plan
 
@@ -85,6 +86,27 @@ def test_the_grids_of_the_repository_hold_what_they_promise(name):
     }
     assert len(plan.units) == cells[name]
     assert {"roskd", "roskd_cross"} & set(plan.methods)
+
+
+@pytest.mark.parametrize(
+    ("preset", "missing"),
+    [("blood-cells-features", set()), ("lesion-features", set()), ("own-images-features", {"balance"})],
+)
+def test_the_grids_of_further_evidence_can_be_laid_over_every_preset_of_features(preset, missing):
+    """`missing`: what takes Co-teaching's rate from the injected noise, of which images of one's own have none."""
+    tree, evidence = read_yaml(Path("params.yaml")), read_yaml(Path("presets/parts/evidence.yaml"))
+    for overlay in (read_yaml(Path(f"presets/{preset}.yaml")), evidence):
+        merge(tree, overlay)
+    laid = validate(tree, preset)
+    plans = {name: make_plan(name, laid, DIGEST) for name in evidence["study"]["grids"] if name not in missing}
+    cells = {"clean": 3, "pair": 3, "clinical": 3, "balance": 2, "number": 6}
+    assert {name: len(plan.units) for name, plan in plans.items()} == {
+        name: count for name, count in cells.items() if name not in missing
+    }
+    for name in missing:
+        with pytest.raises(UserError, match=r"Set rivals\.co_teaching_rate to your estimate"):
+            make_plan(name, laid, DIGEST)
+    assert len(make_plan("search", laid, DIGEST).units) == laid.study.trials
 
 
 @pytest.mark.parametrize("name", OF_HEADS)
