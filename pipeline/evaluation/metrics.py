@@ -31,15 +31,16 @@ def evaluate(
     targets: np.ndarray,
     class_names: Sequence[str],
     thresholds: np.ndarray | None = None,
+    biases: np.ndarray | None = None,
 ) -> pd.DataFrame:
     """Return every figure of a model on one split as a long table: metric, class, value.
 
-    `logits`: (N, C); `targets`: int (N,) for multiclass, 0/1 (N, C) for multilabel; `thresholds`: (C,) probabilities
-    from `tune_thresholds` on validation, multilabel only, 0.5 if None. `class` is "" for overall figures. Raises
-    ValueError if there is no sample or a logit is not finite.
+    `logits`: (N, C); `targets`: int (N,) for multiclass, 0/1 (N, C) for multilabel; `thresholds`: (C,) probabilities,
+    multilabel only, 0.5 if None; `biases`: (C,) nats, multiclass only, no `_tuned` figures if None; both are tuned on
+    validation (`tuning`). `class` is "" for overall figures. Raises ValueError if there is no sample or a
+    logit is not finite.
     """
-    if not len(logits) or not np.isfinite(logits).all():
-        raise ValueError(f"logits of shape {np.shape(logits)}: at least one row, and finite values, are needed")
+    require_finite(logits)
     C = len(class_names)
     scores = probabilities(task, logits)
     positives = indicator(targets, C)
@@ -54,6 +55,11 @@ def evaluate(
         overall["f1_weighted"] = np.nansum(per_class["f1"] * positives.mean(axis=0))
         overall["accuracy"] = (predicted & positives).any(axis=1).mean()
         overall["balanced_accuracy"] = overall["recall_macro"]
+        if biases is not None:
+            by_biases = _precision_recall_f1(decide(task, probabilities(task, logits + biases)), positives)
+            for name, values in zip(("precision", "recall", "f1"), by_biases, strict=True):
+                overall[f"{name}_macro_tuned"] = mean_defined(values)
+            per_class["bias"] = biases
     else:
         at_half = _precision_recall_f1(decide(task, scores), positives)
         for name, values in zip(("precision", "recall", "f1"), at_half, strict=True):
@@ -63,6 +69,12 @@ def evaluate(
     for metric, values in per_class.items():
         rows += [(metric, name, float(value)) for name, value in zip(class_names, values, strict=True)]
     return pd.DataFrame(rows, columns=["metric", "class", "value"])
+
+
+def require_finite(logits: np.ndarray) -> None:
+    """Raise ValueError if there is no row or a logit is not finite."""
+    if not len(logits) or not np.isfinite(logits).all():
+        raise ValueError(f"logits of shape {np.shape(logits)}: at least one row, and finite values, are needed")
 
 
 def epoch_metrics(task: Task, logits: np.ndarray, targets: np.ndarray) -> dict[str, float]:
@@ -85,26 +97,6 @@ def epoch_metrics(task: Task, logits: np.ndarray, targets: np.ndarray) -> dict[s
         "auroc_macro": float(mean_defined(auroc(scores, positives))),
         "loss": float(loss),
     }
-
-
-def tune_thresholds(logits: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Return the probabilities (C,) at and above which a finding is called, so that each class's F1 is the highest.
-
-    To be tuned on validation. Candidates are the probabilities that occur; of equally good ones the highest, which
-    calls the fewest findings. 0.5 for a class without positives. `logits`, `targets`: (N, C).
-    """
-    scores = probabilities("multilabel", logits)
-    return np.array([_best_threshold(scores[:, c], targets[:, c] > 0) for c in range(scores.shape[1])])
-
-
-def _best_threshold(scores: np.ndarray, positives: np.ndarray) -> float:
-    if not positives.any():
-        return 0.5
-    order = np.argsort(-scores, kind="stable")
-    called = np.arange(1, len(scores) + 1)
-    f1 = 2 * np.cumsum(positives[order]) / (called + positives.sum())
-    last_of_ties = np.append(scores[order][1:] < scores[order][:-1], True)
-    return float(scores[order][np.argmax(np.where(last_of_ties, f1, -1))])
 
 
 def probabilities(task: Task, logits: np.ndarray) -> np.ndarray:

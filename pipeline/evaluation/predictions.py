@@ -11,12 +11,16 @@ from models.names import Task
 from pipeline.common.errors import UserError
 from pipeline.common.files import atomic
 from pipeline.common.layout import Checkpoint
-from pipeline.evaluation.bootstrap import Draws, Figures, resample
-from pipeline.evaluation.metrics import evaluate, tune_thresholds
+from pipeline.evaluation.bootstrap import METRICS, Draws, Figures, resample
+from pipeline.evaluation.metrics import evaluate
+from pipeline.evaluation.tuning import tune_biases, tune_thresholds
 
 EVALUATED = ("val", "test")
 TEACHER_COLUMNS = ("seed", "pool", "architecture", "split", "metric", "class", "value")
 """The columns of metrics/teachers.csv, of which the last four are those of `figures_of`."""
+
+RESAMPLED: dict[Task, tuple[str, ...]] = {"multiclass": (*METRICS, "f1_macro_tuned"), "multilabel": METRICS}
+"""The metrics of `resampled`."""
 
 Logits = dict[str, np.ndarray]
 """{split: float32 (N, C)} of one network."""
@@ -38,12 +42,13 @@ class Judged(Protocol):
 def figures_of(truth: Judged, logits: Logits) -> list[Row]:
     """Return all figures of one network on every evaluated split, as rows of split, metric, class, value.
 
-    Thresholds (multilabel) are tuned on validation, never on test.
+    Thresholds (multilabel) and biases (multiclass) are tuned on validation, never on test.
     """
     thresholds = thresholds_of(truth, logits)
+    biases = tune_biases(logits["val"], truth.targets("val")) if truth.task == "multiclass" else None
     rows: list[Row] = []
     for split in EVALUATED:
-        table = evaluate(truth.task, logits[split], truth.targets(split), truth.classes, thresholds)
+        table = evaluate(truth.task, logits[split], truth.targets(split), truth.classes, thresholds, biases)
         rows += [{"split": split} | {str(key): value for key, value in row.items()} for row in table.to_dict("records")]
     return rows
 
@@ -52,7 +57,12 @@ def resampled(truth: Judged, by_seed: Sequence[Logits], draws: Draws) -> Figures
     """Return one method's test figures on every resample; `by_seed`: what its network of each seed answered."""
     thresholds = [found for logits in by_seed if (found := thresholds_of(truth, logits)) is not None]
     tests = [logits["test"] for logits in by_seed]
-    return resample(truth.task, tests, truth.targets("test"), draws, thresholds=thresholds or None)
+    targets = truth.targets("test")
+    figures = resample(truth.task, tests, targets, draws, thresholds=thresholds or None)
+    if truth.task == "multiclass":
+        shifted = [logits["test"] + tune_biases(logits["val"], truth.targets("val")) for logits in by_seed]
+        figures["f1_macro_tuned"] = resample(truth.task, shifted, targets, draws, metrics=["f1_macro"])["f1_macro"]
+    return figures
 
 
 def thresholds_of(truth: Judged, logits: Logits) -> np.ndarray | None:

@@ -22,7 +22,12 @@ from pipeline.report.results import Results, over_seeds, where
 
 CHECKPOINTS = {"last": "last epoch", "selected": "best validation epoch", "smoothed": "smoothed"}
 FURTHER: dict[Task, dict[str, str]] = {
-    "multiclass": {"f1_weighted": "F1, weighted", "accuracy": "Accuracy", "balanced_accuracy": "Balanced accuracy"},
+    "multiclass": {
+        "f1_weighted": "F1, weighted",
+        "accuracy": "Accuracy",
+        "balanced_accuracy": "Balanced accuracy",
+        "f1_macro_tuned": f"{COLUMNS['f1_macro']}, class biases",
+    },
     "multilabel": {
         f"{name}_macro_at_0.5": f"{COLUMNS[f'{name}_macro']} at 0.5" for name in ("precision", "recall", "f1")
     },

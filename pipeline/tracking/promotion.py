@@ -10,7 +10,7 @@ from models.names import Task
 from pipeline.common.seeds import stream
 from pipeline.evaluation.bootstrap import Draws, draw, resample
 from pipeline.evaluation.comparisons import Interval, bootstrap_interval, paired_bootstrap
-from pipeline.evaluation.metrics import tune_thresholds
+from pipeline.evaluation.tuning import tune_thresholds
 
 Outcome = Literal["first", "better", "forced", "kept", "not compared"]
 """Why a version was promoted (the first three) or not."""

@@ -5,10 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.evaluation.bootstrap import METRICS
 from pipeline.evaluation.comparisons import holm
 from pipeline.evaluation.corrections import EFFECT_COLUMNS, Outcome, effect, read_outcome, write_outcome
-from pipeline.evaluation.predictions import figures_of
+from pipeline.evaluation.predictions import RESAMPLED, figures_of
 from tests.evaluation.judged import answers_to, truth_of
 
 GROUPS = np.arange(80) // 2
@@ -32,7 +31,7 @@ def test_the_effect_is_each_methods_figure_now_minus_before(task, seeds):
     rows = effect(truth, before, now, GROUPS, seed=0)
     assert {tuple(row) for row in rows} == {EFFECT_COLUMNS}
     assert {(row["method"], row["metric"]) for row in rows} == {
-        (method, metric) for method in ("baseline_1", "roskd") for metric in METRICS
+        (method, metric) for method in ("baseline_1", "roskd") for metric in RESAMPLED[task]
     }
     for row in rows:
         for state, found in (("before", before), ("now", now)):
@@ -49,7 +48,7 @@ def test_the_effect_is_each_methods_figure_now_minus_before(task, seeds):
         assert row["labels"] == 3
         assert (row["n_groups"], row["n_seeds"]) == (40, seeds)
         assert row["resampled"] == ("groups+seeds" if seeds == 5 else "groups")
-    for metric in METRICS:
+    for metric in RESAMPLED[task]:
         own = [row for row in rows if row["metric"] == metric]
         assert [row["p_holm"] for row in own] == holm([row["p_value"] for row in own]).tolist()
 

@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scipy.special import logit
 from sklearn import metrics as sk
 from torchmetrics.functional.classification import binary_calibration_error, multiclass_calibration_error
 
 from pipeline.evaluation import metrics
+from tests.evaluation.drawn import multiclass, multilabel
 
 CLASSES = ("MEL", "NV", "BCC", "AK")
 
@@ -17,19 +17,6 @@ def figure(table: pd.DataFrame, metric: str, name: str = "") -> float:
     rows = table[(table["metric"] == metric) & (table["class"] == name)]
     assert len(rows) == 1, f"{metric} of class {name!r} is {len(rows)} times in the table"
     return float(rows["value"].iloc[0])
-
-
-def multiclass(n: int = 500, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    targets = rng.choice(4, size=n, p=(0.1, 0.6, 0.2, 0.1))
-    logits = rng.normal(size=(n, 4)) + 1.5 * np.eye(4)[targets]
-    return logits.astype(np.float32), targets
-
-
-def multilabel(n: int = 500, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(seed)
-    targets = (rng.random((n, 4)) < (0.05, 0.1, 0.2, 0.4)).astype(np.float32)
-    return (rng.normal(size=(n, 4)) + 1.5 * targets - 2).astype(np.float32), targets
 
 
 def test_literal_multiclass_table() -> None:
@@ -136,30 +123,6 @@ def test_ece_equals_torchmetrics() -> None:
     ]
     ours = metrics.expected_calibration_error("multilabel", scores, targets)
     assert ours == pytest.approx(np.mean(theirs), abs=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("scores", "positives", "expected"),
-    [
-        ([0.1, 0.4, 0.6, 0.8], [0, 0, 1, 1], 0.6),  # separable: the lowest positive
-        ([0.1, 0.4, 0.6, 0.8], [1, 1, 1, 1], 0.1),  # call all
-        ([0.9, 0.2], [0, 0], 0.5),  # no positives
-        ([0.3, 0.3, 0.3], [1, 0, 0], 0.3),  # one value: all or nothing
-        ([0.2, 0.3, 0.7, 0.9], [1, 0, 0, 1], 0.9),  # F1 2/3 at 0.9 and at 0.2: the highest wins
-    ],
-)
-def test_tuned_thresholds(scores: list[float], positives: list[int], expected: float) -> None:
-    assert metrics.tune_thresholds(logit(scores)[:, None], np.array(positives)[:, None]) == pytest.approx([expected])
-
-
-def test_no_threshold_beats_the_tuned_one() -> None:
-    logits, targets = multilabel(200)
-    scores = metrics.probabilities("multilabel", logits)
-    tuned = metrics.tune_thresholds(logits, targets)
-    reached = sk.f1_score(targets, scores >= tuned, average=None)
-    for c in range(4):
-        best = max(sk.f1_score(targets[:, c], scores[:, c] >= cut) for cut in np.linspace(0, 0.99, 100))
-        assert reached[c] >= best
 
 
 @pytest.mark.parametrize(("task", "make"), [("multiclass", multiclass), ("multilabel", multilabel)])

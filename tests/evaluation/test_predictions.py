@@ -9,19 +9,22 @@ import pytest
 from pipeline.common.errors import UserError
 from pipeline.common.layout import CHECKPOINTS
 from pipeline.evaluation.bootstrap import draw
-from pipeline.evaluation.metrics import evaluate, tune_thresholds
-from pipeline.evaluation.predictions import EVALUATED, figures_of, read_logits, resampled, write_logits
+from pipeline.evaluation.metrics import evaluate
+from pipeline.evaluation.predictions import EVALUATED, RESAMPLED, figures_of, read_logits, resampled, write_logits
+from pipeline.evaluation.tuning import tune_biases, tune_thresholds
 from tests.evaluation.judged import answers_to, truth_of
 
 
 def test_a_network_is_measured_on_validation_and_test():
     truth = truth_of("multiclass")
     logits = answers_to(truth, 0)
+    biases = tune_biases(logits["val"], truth.targets("val"))
+    assert (biases != tune_biases(logits["test"], truth.targets("test"))).all()
     rows = figures_of(truth, logits)
     assert list(rows[0]) == ["split", "metric", "class", "value"]
     assert EVALUATED == ("val", "test")
     for split in EVALUATED:
-        expected = evaluate("multiclass", logits[split], truth.targets(split), truth.classes)
+        expected = evaluate("multiclass", logits[split], truth.targets(split), truth.classes, biases=biases)
         own = pd.DataFrame([row for row in rows if row["split"] == split]).drop(columns="split")
         pd.testing.assert_frame_equal(own, expected)
 
@@ -46,6 +49,7 @@ def test_the_first_resample_has_the_figures_of_each_seeds_network_on_test(task):
     by_seed = [answers_to(truth, seed) for seed in (0, 1)]
     draws = draw(np.arange(80), 2, np.random.default_rng(0), resamples=5)
     values = resampled(truth, by_seed, draws)
+    assert tuple(values) == RESAMPLED[task]
     for number, logits in enumerate(by_seed):
         expected = {
             row["metric"]: row["value"]

@@ -16,8 +16,9 @@ from models.inference import predict
 from models.networks import build
 from pipeline.common.layout import Layout
 from pipeline.data.prepared import load_prepared
-from pipeline.evaluation.metrics import decide, probabilities, tune_thresholds
+from pipeline.evaluation.metrics import decide, probabilities
 from pipeline.evaluation.predictions import write_logits
+from pipeline.evaluation.tuning import tune_thresholds
 from pipeline.stages import export, noise, prepare, split
 
 REAL = Path("../shared/data/isic2019/ISIC_2019_Training_Input").resolve()

@@ -11,12 +11,12 @@ import pytest
 from pipeline.common.errors import UserError
 from pipeline.common.layout import CHECKPOINTS, Checkpoint, Layout, Pool
 from pipeline.data.prepared import load_prepared
-from pipeline.evaluation.bootstrap import METRICS
 from pipeline.evaluation.comparisons import COMPARISON_COLUMNS, holm
 from pipeline.evaluation.corrections import EFFECT_COLUMNS
 from pipeline.evaluation.memorisation import TRAINING_COLUMNS, agreement
 from pipeline.evaluation.metrics import evaluate as figures
-from pipeline.evaluation.predictions import TEACHER_COLUMNS, Logits, write_logits
+from pipeline.evaluation.predictions import RESAMPLED, TEACHER_COLUMNS, Logits, write_logits
+from pipeline.evaluation.tuning import tune_biases
 from pipeline.params.tree import Params
 from pipeline.stages import evaluate
 from pipeline.training.history import History
@@ -103,7 +103,7 @@ def test_families_of_comparisons(layout, params, seeds, kinds):
     assert set(table["n_seeds"]) == {len(seeds)}
     assert set(table["n_groups"]) == {N // 4}
     families = table.groupby(["resampled", "metric", table["method_a"] == "roskd"])
-    assert len(families) == len(kinds) * len(METRICS) * 2
+    assert len(families) == len(kinds) * len(RESAMPLED["multiclass"]) * 2
     for (_, _, is_roskd), rows in families:
         pairs = set(zip(rows["method_a"], rows["method_b"], strict=True))
         assert pairs == ({("roskd", name) for name in RUNS} if is_roskd else INGREDIENTS)
@@ -113,7 +113,7 @@ def test_families_of_comparisons(layout, params, seeds, kinds):
     assert all(len(differences) == len(by_kind[0]) for differences in by_kind)
     np.testing.assert_array_equal(by_kind[0], by_kind[-1])
     intervals = pd.read_csv(layout.intervals)
-    assert len(intervals) == (3 * len(RUNS) + 1) * len(METRICS)
+    assert len(intervals) == (3 * len(RUNS) + 1) * len(RESAMPLED["multiclass"])
     assert intervals["sd"].notna().all()
 
 
@@ -128,7 +128,8 @@ def test_every_network_is_measured_on_both_splits_and_its_predictions_are_kept(l
         logits = answers[1, run][checkpoint]
         kept = np.load(layout.predictions(1, method, checkpoint))
         for split in ("val", "test"):
-            expected = figures("multiclass", logits[split], prepared.targets(split), ("A", "B"))
+            biases = tune_biases(logits["val"], prepared.targets("val"))
+            expected = figures("multiclass", logits[split], prepared.targets(split), ("A", "B"), biases=biases)
             rows = students.query("seed == 1 and method == @method and checkpoint == @checkpoint and split == @split")
             assert rows["value"].astype(float).tolist() == pytest.approx(expected["value"].tolist())
             np.testing.assert_array_equal(kept[f"{split}_logits"], logits[split])
@@ -273,4 +274,4 @@ def test_another_experiment_is_no_yardstick_for_corrections(layout, params):
     evaluate.run(params.model_copy(update={"training": training}), layout)
     assert len(pd.read_csv(layout.corrections)) == 0
     evaluate.run(params, layout)
-    assert len(pd.read_csv(layout.corrections)) == len(METRICS)
+    assert len(pd.read_csv(layout.corrections)) == len(RESAMPLED["multiclass"])

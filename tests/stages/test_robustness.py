@@ -18,9 +18,9 @@ from pipeline.data.prepared import load_prepared
 from pipeline.evaluation.attacked import CLEAN, Attacked, Setting, read_attacked, robust_figures
 from pipeline.evaluation.attacks import fgsm, pgd
 from pipeline.evaluation.goals import Goal, cuts_of
-from pipeline.evaluation.metrics import tune_thresholds
 from pipeline.evaluation.predictions import read_logits
 from pipeline.evaluation.square import square
+from pipeline.evaluation.tuning import tune_thresholds
 from pipeline.params.tree import Params
 from pipeline.recipes import attacked as recipe
 from pipeline.recipes.trained import trained_student, weights_of

@@ -22,8 +22,9 @@ from pipeline.common.tables import read_csv
 from pipeline.data.prepared import PreparedData, load_prepared
 from pipeline.distillation.methods import METHODS
 from pipeline.evaluation.corruptions import corrupt
-from pipeline.evaluation.metrics import evaluate, tune_thresholds
+from pipeline.evaluation.metrics import evaluate
 from pipeline.evaluation.predictions import write_logits
+from pipeline.evaluation.tuning import tune_thresholds
 from pipeline.params.tree import Params
 from pipeline.recipes import shift as recipe
 from pipeline.recipes.trained import trained_student, weights_of
