@@ -1,13 +1,12 @@
 """Any network of timm as a backbone, with its own normalisation and image sizes."""
 
-import difflib
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from models.errors import ModelError, WeightsError
+from models.errors import ModelError, WeightsError, hint
 from models.names import TIMM
 from models.pretrained import load_backbone
 
@@ -74,9 +73,9 @@ def _require_name(known: str) -> None:
     tags = [name.partition(".")[2] for name in timm.list_pretrained(f"{base}.*")]
     if base in names and (not tag or tag in tags):
         return
-    near = difflib.get_close_matches(known, [f"{base}.{one}" for one in tags] if base in names else names, 1)
-    hint = f"did you mean {TIMM}{near[0]}?" if near else "timm.list_models() lists them"
-    raise ModelError(f"architecture {TIMM}{known}: timm has no such network; {hint}")
+    near = [TIMM + name for name in ([f"{base}.{one}" for one in tags] if base in names else names)]
+    meant = hint(TIMM + known, near, "timm.list_models() lists them")
+    raise ModelError(f"architecture {TIMM}{known}: timm has no such network; {meant}")
 
 
 def _classifiers(named: Any) -> tuple[str, ...]:

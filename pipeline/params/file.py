@@ -1,6 +1,5 @@
 """params.yaml as a file: read and validated once, mistakes explained; and values set by dotted names."""
 
-import difflib
 import reprlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,6 +9,7 @@ from pydantic import BaseModel, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from models.errors import hint
 from pipeline.common.errors import SettingError, UserError
 from pipeline.params.tree import Params, flatten
 
@@ -63,9 +63,8 @@ def _explain(error: Any) -> str:
         if name in MOVED:
             return f"{name} has moved; set {MOVED[name]} instead"
         known = _fields(location[:-1])
-        near = difflib.get_close_matches(location[-1], known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"known here: {', '.join(known)}"
-        return f"{name} is not a parameter; {hint}"
+        meant = hint(location[-1], known, f"known here: {', '.join(known)}")
+        return f"{name} is not a parameter; {meant}"
     if error["type"] == "missing":
         return f"{name} is missing; add it (the commented params.yaml of the repository shows every parameter)"
     message = error["msg"].removeprefix("Value error, ").removeprefix("Input ")
@@ -110,9 +109,8 @@ def with_values(params: Params, values: Mapping[str, Any], origin: str) -> Param
     tree = params.model_dump(mode="json")
     for name, value in values.items():
         if name not in known:
-            near = difflib.get_close_matches(name, known, 1)
-            hint = f"did you mean {near[0]}?" if near else "params.yaml shows all of them"
-            raise UserError(f"{origin}: {name} is not a parameter; {hint}")
+            meant = hint(name, known, "params.yaml shows all of them")
+            raise UserError(f"{origin}: {name} is not a parameter; {meant}")
         *sections, leaf = name.split(".")
         place = tree
         for section in sections:

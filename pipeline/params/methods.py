@@ -1,8 +1,8 @@
 """Lists of methods in params.yaml: each known, each once."""
 
-import difflib
 from collections.abc import Sequence
 
+from models.errors import hint
 from pipeline.distillation.methods import METHODS
 
 
@@ -12,6 +12,5 @@ def require_methods(names: Sequence[str], origin: str) -> None:
         raise ValueError(f"{origin} is {list(names)}; the values must be unique")
     for name in names:
         if name not in METHODS:
-            near = difflib.get_close_matches(name, METHODS, 1)
-            hint = f"did you mean {near[0]}?" if near else f"the methods are {', '.join(METHODS)}"
-            raise ValueError(f"{origin} names {name!r}, which is no method; {hint}")
+            meant = hint(name, METHODS, f"the methods are {', '.join(METHODS)}")
+            raise ValueError(f"{origin} names {name!r}, which is no method; {meant}")

@@ -1,10 +1,10 @@
 """The robustness section of params.yaml: which methods are tried, and with what."""
 
-import difflib
 from typing import Annotated, Self
 
 from pydantic import Field, Strict, model_validator
 
+from models.errors import hint
 from pipeline.distillation.methods import METHODS
 from pipeline.evaluation.severities import SEVERITIES
 from pipeline.params.attacks import AttackParams
@@ -30,9 +30,8 @@ class CorruptionParams(Section):
                 raise ValueError(f"{key} is {list(values)}; the values must be unique")
         for name in self.kinds or ():
             if name not in SEVERITIES:
-                near = difflib.get_close_matches(name, SEVERITIES, 1)
-                hint = f"did you mean {near[0]}?" if near else f"the corruptions are {', '.join(SEVERITIES)}"
-                raise ValueError(f"kinds names {name!r}, which is no corruption; {hint}")
+                meant = hint(name, SEVERITIES, f"the corruptions are {', '.join(SEVERITIES)}")
+                raise ValueError(f"kinds names {name!r}, which is no corruption; {meant}")
         return self
 
 

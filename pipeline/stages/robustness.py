@@ -1,6 +1,5 @@
 """Stage `robustness`: what attacks leave of one student's figures, and whether the attacks can be trusted."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,6 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from models.errors import hint
 from pipeline.common.errors import SettingError, UserError
 from pipeline.common.files import sha256_file
 from pipeline.common.labels import indicator
@@ -118,9 +118,8 @@ def _numbered(findings: Sequence[str], classes: Sequence[str]) -> dict[str, int]
     """The place of each finding among the classes. Raises SettingError for one that the data do not have."""
     for name in findings:
         if name not in classes:
-            near = difflib.get_close_matches(name, classes, 1)
-            hint = f"did you mean {near[0]}?" if near else f"the findings are {', '.join(classes)}"
-            raise SettingError(f"robustness.attacks.findings names {name!r}, which the data do not have; {hint}")
+            meant = hint(name, classes, f"the findings are {', '.join(classes)}")
+            raise SettingError(f"robustness.attacks.findings names {name!r}, which the data do not have; {meant}")
     return {name: list(classes).index(name) for name in findings}
 
 

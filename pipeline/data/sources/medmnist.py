@@ -1,6 +1,5 @@
 """MedMNIST: any 2-D member, read from the .npz file that is published for each size."""
 
-import difflib
 import hashlib
 import http.client
 import math
@@ -18,6 +17,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from models.errors import hint
 from models.images import Resize, to_square
 from models.names import Task
 from pipeline.common.errors import UserError
@@ -81,9 +81,8 @@ def open_medmnist(task: Task, params: DataParams) -> Source:
 
 def _member(name: str) -> Member:
     if name not in MEMBERS:
-        near = difflib.get_close_matches(name, MEMBERS, 1)
-        hint = f"did you mean {near[0]}?" if near else f"the 2-D members are {', '.join(MEMBERS)}"
-        raise UserError(f"data.medmnist.dataset is {name!r}, which is no 2-D member of MedMNIST; {hint}")
+        meant = hint(name, MEMBERS, f"the 2-D members are {', '.join(MEMBERS)}")
+        raise UserError(f"data.medmnist.dataset is {name!r}, which is no 2-D member of MedMNIST; {meant}")
     return MEMBERS[name]
 
 
