@@ -2,6 +2,9 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
 
 from benchmarks.copies import copy_project, wall_seconds
 from benchmarks.features import EPOCHS, IMAGES, NETWORK, VIEWS
@@ -15,19 +18,32 @@ LIMIT = 60.0
 METHODS = ("baseline_1", "baseline_2", "baseline_3", "baseline_3_same", "baseline_4", "baseline_5", "roskd_unseen",
            "roskd_cross", "label_smoothing", "gce", "sce", "elr")  # fmt: skip
 """Twelve students of one seed; with three partitions of five heads they have 15 + 5 teachers."""
+WIDE: dict[str, Any] = {
+    "teachers": {"architectures": [NETWORK], "train": "head", "head": "mlp", "hidden": 256, "width": 1.0,
+                 "heads": [128, 192, 256, 384, 512]},
+    "student": {"architecture": NETWORK, "train": "head", "head": "mlp", "hidden": 256, "width": 1.0},
+    "training": {"optimiser": "adamw", "lr": 1e-3, "epochs": EPOCHS, "batch_size": 128, "length": "steps"},
+}  # fmt: skip
+"""Heads of the default width, 256 units, and around it."""
+PRESET = Path("presets/blood-cells-features.yaml")
 
 
 def measure(params: Params) -> list[Row]:
-    """Return the seconds of a study of 12 students of one seed and their 20 head teachers, features being there."""
+    """Return the seconds of a study of 12 students of one seed and their 20 head teachers, features being there.
+
+    `heads`: wide heads; `heads_preset`: those of the preset for blood cells, at its batch and epochs.
+    """
+    preset = YAML(typ="safe").load(PRESET.read_text(encoding="utf-8"))
+    return [_row("heads", WIDE), _row("heads_preset", {section: preset[section] for section in WIDE})]
+
+
+def _row(name: str, sections: dict[str, Any]) -> Row:
     grid = {"methods": list(METHODS), "vary": [{"subsets.overlap": [0.4]}]}
-    section = {"stem": "imagenet", "width": 1.0, "train": "head", "head": "mlp", "hidden": 256, "weights": "weights"}
     settings = {
         "tracking": {"enabled": False}, "seeds": [0], "study": {"grids": {"bench": grid}},
         "data": {"image_size": 32, "phantom": {"images": IMAGES}}, "split": {"train": 0.6, "val": 0.2, "test": 0.2},
-        "views": {"count": VIEWS}, "subsets": {"partitions": 3},
-        "teachers": section | {"architectures": [NETWORK], "heads": [128, 192, 256, 384, 512]},
-        "student": section | {"architecture": NETWORK},
-        "training": {"optimiser": "adamw", "lr": 1e-3, "epochs": EPOCHS, "batch_size": 128, "length": "steps"},
+        "views": {"count": VIEWS}, "subsets": {"partitions": 3}, "training": sections["training"],
+        **{one: sections[one] | {"weights": "weights"} for one in ("teachers", "student")},
     }  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder) / "project"
@@ -39,5 +55,9 @@ def measure(params: Params) -> list[Row]:
             wall_seconds(project, "python", "-m", "pipeline.stages", stage)
         workers = str(count_cores())
         seconds = wall_seconds(project, "python", "-m", "pipeline.study", "run", "bench", "--workers", workers)
-    what = f"seconds: 20 head teachers, 12 students, {IMAGES:,} images, {EPOCHS} epochs, {workers} workers"
-    return [Row("heads", seconds, seconds, seconds, f"<= {LIMIT:g}", seconds <= LIMIT, 1, what)]
+    widths, epochs = sections["teachers"]["heads"], sections["training"]["epochs"]
+    what = (
+        f"seconds: 20 head teachers of {min(widths)} to {max(widths)} units, 12 students of "
+        f"{sections['student']['hidden']}, {IMAGES:,} images, {epochs} epochs, {workers} workers"
+    )
+    return Row(name, seconds, seconds, seconds, f"<= {LIMIT:g}", seconds <= LIMIT, 1, what)
