@@ -13,6 +13,7 @@ from pipeline.common.files import sha256_file, sha256_json
 from pipeline.common.layout import Layout
 from pipeline.common.tables import read_csv
 from pipeline.distillation.methods import METHODS, SUBJECT
+from pipeline.evaluation.attacked import SWITCH_COLUMNS
 from pipeline.evaluation.memorisation import TRAINING_COLUMNS
 from pipeline.evaluation.metrics import HEADLINES
 from pipeline.evaluation.predictions import TEACHER_COLUMNS
@@ -129,13 +130,20 @@ class Evaluation:
             self._add_attacked(layout, int(row["seed"]), row["method"], failed=row["passed"] != "1")
 
     def _add_attacked(self, layout: Layout, seed: int, method: str, *, failed: bool) -> None:
-        """`robust/pgd/l2/0.25/f1_macro` and so on of one student, once, and how many of its trust checks failed."""
+        """What attacks left of one student, once, and how many of its trust checks failed.
+
+        `robust/pgd/l2/0.25/f1_macro`; of single findings `robust/switched/Mass/present/l2/0.25`, the share of images.
+        """
         own = self._values[f"{method}/seed{seed}"]
         if "robust/checks_failed" not in own:
             own["robust/checks_failed"] = 0.0
             for row in _rows(layout.attack_figures(seed, method), ("attack", "norm", "eps", "metric", "value")):
-                attack = (row["attack"], row["norm"], f"{float(row['eps']):.15g}") if row["attack"] else ("clean",)
+                attack = (row["attack"], *_budget(row))
                 self._add(f"{method}/seed{seed}", _key("robust", *attack, row["metric"]), row["value"])
+            switched = layout.switched(seed, method)
+            for row in _rows(switched, SWITCH_COLUMNS) if switched.is_file() else ():
+                key = _key("robust", "switched", row["finding"], row["wanted"], *_budget(row))
+                self._add(f"{method}/seed{seed}", key, row["switched"])
         own["robust/checks_failed"] += failed
 
     def of(self, child: Child) -> dict[str, float]:
@@ -200,6 +208,11 @@ def _rows(path: Path, columns: Sequence[str]) -> list[dict[Hashable, str]]:
 def _key(*parts: str) -> str:
     """A metric name as MLflow allows it."""
     return "/".join(in_metric(part) for part in parts if part)
+
+
+def _budget(row: Mapping[str, str]) -> tuple[str, ...]:
+    """The norm and budget of an attack, as parts of a metric's name."""
+    return (row["norm"], f"{float(row['eps']):.15g}") if float(row["eps"]) else ("clean",)
 
 
 def _number(text: str) -> float | None:

@@ -164,10 +164,13 @@ def test_a_students_run_keeps_its_figures_under_attack(client, finished, layout,
         "robust/checks_failed": 1,
     }  # fmt: skip
     assert robust("baseline_1") == robust("baseline_5") == {}
+    shares = [("A", "present", "", 0.0, 9, 0.25), ("A", "present", "l2", 0.25, 9, 1.0), ("B", "absent", "", 0.0, 0, "")]
+    finished.write_csv(layout.switched(0, "roskd"), "finding,wanted,norm,eps,n_images,switched", shares)
     attack(finished, layout, {"0.25": 0.625}, failed=0)
     assert counts(tracking.mirror(params, layout)) == (0, 12, 1, 0, 11)
     assert robust("roskd") == {
         "robust/clean/f1_macro": 0.75, "robust/pgd/l2/0.25/f1_macro": 0.625, "robust/checks_failed": 0,
+        "robust/switched/A/present/clean": 0.25, "robust/switched/A/present/l2/0.25": 1,
     }  # fmt: skip
 
 
