@@ -2,9 +2,11 @@
 
 `docs/results/sections.yaml` lists the sections in order: title, the command that made them, text, and the tables:
 summary.csv, comparisons.csv or trials.csv of a study, text as the terminal showed it, or a study's folder, whose
-figures and differences are then one table. `smoothing: true` shows every method without and with smoothing.
+figures and differences are then one table. `smoothing: true` shows every method without and with smoothing, `biases:
+true` also macro F1 with class biases. `across: {head: folder, ...}` lists the methods once, a column for each study.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,9 @@ from pipeline.report.findings import Difference
 
 HERE = Path(__file__).parent / "results"
 METRICS = {"f1_macro": "macro F1", "auroc_macro": "macro AUROC"}
+BIASES = {"f1_macro_tuned": "macro F1, class biases"}
 BEST = 5
+ABOVE, BELOW = "▲", "▼"
 FIXED = {"method", "checkpoint", "metric", "value", "low", "high", "n_groups", "n_seeds", "sd"}
 
 
@@ -43,14 +47,21 @@ def _section(section: dict[str, Any], folder: Path) -> str:
         if name.endswith(".txt"):
             parts.append("```text\n" + path.read_text(encoding="utf-8").rstrip() + "\n```")
         elif path.is_dir():
-            parts.append(_joint(pd.read_csv(path / "summary.csv"), pd.read_csv(path / "comparisons.csv")))
+            metrics = METRICS | (BIASES if section.get("biases") else {})
+            parts.append(_joint(*_study(path), metrics))
         elif name.endswith("comparisons.csv"):
             parts.append(_comparisons(pd.read_csv(path)))
         elif name.endswith("trials.csv"):
             parts.append(_trials(pd.read_csv(path)))
         else:
             parts.append(_summary(pd.read_csv(path), smoothing=section.get("smoothing", False)))
+    if "across" in section:
+        parts.append(_across({head: _study(folder / name) for head, name in section["across"].items()}))
     return "\n\n".join(parts)
+
+
+def _study(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    return pd.read_csv(folder / "summary.csv"), pd.read_csv(folder / "comparisons.csv")
 
 
 def _summary(table: pd.DataFrame, *, smoothing: bool) -> str:
@@ -72,20 +83,45 @@ def _summary(table: pd.DataFrame, *, smoothing: bool) -> str:
     return _markdown(lines) + f"\n\nMeans{_scope(table)}."
 
 
-def _joint(summary: pd.DataFrame, comparisons: pd.DataFrame) -> str:
+def _joint(summary: pd.DataFrame, comparisons: pd.DataFrame, metrics: Mapping[str, str] = METRICS) -> str:
     """Each method's figures, and how much RoS-KD, or where that is left out cross-fitting, is ahead of it."""
     subject = SUBJECT if SUBJECT in set(summary["method"]) else CROSS_FITTED
     factors = _factors(summary, FIXED)
     ahead = _verdicts(comparisons.loc[comparisons["method_a"] == subject], [*factors, "method_b", "metric"])
     short = METHODS[subject].title.partition(":")[0].partition(" (")[0]
-    lines = [[*factors, "method", *METRICS.values(), *(f"{short} ahead in {title}" for title in METRICS.values())]]
+    lines = [[*factors, "method", *metrics.values(), *(f"{short} ahead in {title}" for title in metrics.values())]]
     for key, rows in _own(summary).groupby([*factors, "method"], sort=False):
         figures = rows.set_index("metric")
-        cells = [_interval(figures.loc[metric]) for metric in METRICS]
-        cells += [_verdict(ahead.get((*key, metric))) for metric in METRICS]
+        cells = [_interval(figures.loc[metric]) for metric in metrics]
+        cells += [_verdict(ahead.get((*key, metric))) for metric in metrics]
         *values, method = key
         lines.append([*map(str, values), METHODS[str(method)].title, *cells])
     return _markdown(lines) + f"\n\nMeans{_scope(comparisons)}."
+
+
+def _across(studies: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]) -> str:
+    """Each method's macro F1 and AUROC in every study, and where RoS-KD is shown to differ from it."""
+    known = {name for summary, _ in studies.values() for name in _own(summary)["method"]}
+    lines = [["method", *studies]]
+    for method in (name for name in METHODS if name in known):
+        lines.append([METHODS[method].title, *(_brief(*study, method) for study in studies.values())])
+    scope = _scope(pd.concat([comparisons for _, comparisons in studies.values()]))
+    marks = f"{ABOVE}: RoS-KD is shown to be higher, {BELOW}: lower"
+    return f"{_markdown(lines)}\n\nMacro F1 / macro AUROC, means{scope}. {marks}."
+
+
+def _brief(summary: pd.DataFrame, comparisons: pd.DataFrame, method: str) -> str:
+    own = _own(summary)
+    figures = own.loc[own["method"] == method].set_index("metric")
+    if figures.empty:
+        return ""
+    ahead = _verdicts(comparisons.loc[comparisons["method_a"] == SUBJECT], ["method_b", "metric"])
+    marks = {"higher": ABOVE, "lower": BELOW}
+    cells = []
+    for metric in METRICS:
+        found = ahead.get((method, metric))
+        cells.append(f"{figures.loc[metric, 'value']:.3f}{marks.get(found.verdict, '') if found else ''}")
+    return " / ".join(cells)
 
 
 def _own(table: pd.DataFrame) -> pd.DataFrame:

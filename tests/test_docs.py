@@ -81,6 +81,42 @@ def test_a_study_of_many_seeds_is_one_table_with_what_roskd_is_ahead_by(tmp_path
     assert lines[-1] == "Means over 10 seeds; 95 % intervals over 9 test groups and the seeds."
 
 
+def test_several_studies_are_one_table_with_a_mark_where_roskd_differs(tmp_path):
+    for name, seeds, methods in (("clean", 5, ("elr", "roskd")), ("noisy", 10, ("elr", "gce", "roskd"))):
+        (tmp_path / name).mkdir()
+        pd.DataFrame(
+            {"method": method, "checkpoint": "smoothed" if method == "roskd" else "last", "metric": metric}
+            | {"value": 0.5 + 0.1 * place, "low": 0.1, "high": 0.9, "n_groups": 9, "n_seeds": seeds, "sd": 0.01}
+            for place, method in enumerate(methods)
+            for metric in ("f1_macro", "auroc_macro", "f1_macro_tuned")
+        ).to_csv(tmp_path / name / "summary.csv", index=False)
+        pd.DataFrame(
+            {"method_a": "roskd", "method_b": other, "metric": metric, "difference": sign * 0.1}
+            | {"low": sign * 0.1 - width, "high": sign * 0.1 + width, "p_value": 0.01, "p_holm": 0.02}
+            | {"n_groups": 9, "n_seeds": seeds, "resampled": "groups+seeds"}
+            for other, sign in (("elr", 1), ("gce", -1))
+            for metric, width in (("f1_macro", 0.05), ("auroc_macro", 0.2), ("f1_macro_tuned", 0.05))
+        ).to_csv(tmp_path / name / "comparisons.csv", index=False)
+    (tmp_path / "sections.yaml").write_text(
+        "title: '# T'\ntext: X\nsections:\n- {title: S, across: {no noise: clean, noise: noisy}}\n"
+        "- {title: B, biases: true, tables: [noisy]}\n"
+    )
+    lines = render.render(tmp_path).splitlines()
+    assert lines[6:11] == [
+        "| method | no noise | noise |",
+        "| --- | --- | --- |",
+        "| RoS-KD (V, smoothed) | 0.600 / 0.600 | 0.700 / 0.700 |",
+        "| Generalised cross-entropy |  | 0.600▼ / 0.600 |",
+        "| Early-learning regularisation | 0.500▲ / 0.500 | 0.500▲ / 0.500 |",
+    ]
+    assert lines[12] == (
+        "Macro F1 / macro AUROC, means over 5 or 10 seeds; 95 % intervals over 9 test groups and the seeds. "
+        "▲: RoS-KD is shown to be higher, ▼: lower."
+    )
+    heads = ["macro F1", "macro AUROC", "macro F1, class biases"]
+    assert f"| method | {' | '.join(heads)} | {' | '.join(f'RoS-KD ahead in {head}' for head in heads)} |" in lines
+
+
 def test_a_search_is_rendered_with_its_best_trials_and_the_first(tmp_path):
     values = [0.1, 0.4, 0.2, 0.7, 0.3, 0.5, 0.6]
     rows = [
