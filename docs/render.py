@@ -3,7 +3,8 @@
 `docs/results/sections.yaml` lists the sections in order: title, the command that made them, text, and the tables:
 summary.csv, comparisons.csv or trials.csv of a study, text as the terminal showed it, or a study's folder, whose
 figures and differences are then one table. `smoothing: true` shows every method without and with smoothing, `biases:
-true` also macro F1 with class biases. `across: {head: folder, ...}` lists the methods once, a column for each study.
+true` also macro F1 with class biases. `across: {head: folder, ...}` lists the methods once, a column for each study;
+`{study: folder, where: {factor: value}}` in place of a folder takes some of its settings.
 """
 
 from collections.abc import Mapping
@@ -56,12 +57,22 @@ def _section(section: dict[str, Any], folder: Path) -> str:
         else:
             parts.append(_summary(pd.read_csv(path), smoothing=section.get("smoothing", False)))
     if "across" in section:
-        parts.append(_across({head: _study(folder / name) for head, name in section["across"].items()}))
+        parts.append(_across({str(head): _part(folder, one) for head, one in section["across"].items()}))
     return "\n\n".join(parts)
 
 
 def _study(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     return pd.read_csv(folder / "summary.csv"), pd.read_csv(folder / "comparisons.csv")
+
+
+def _part(folder: Path, one: str | dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """A study, or the settings of it whose factors have the values of `where`."""
+    if isinstance(one, str):
+        return _study(folder / one)
+    summary, comparisons = _study(folder / one["study"])
+    for factor, value in one["where"].items():
+        summary, comparisons = (table.loc[table[factor].astype(str) == str(value)] for table in (summary, comparisons))
+    return summary, comparisons
 
 
 def _summary(table: pd.DataFrame, *, smoothing: bool) -> str:

@@ -81,6 +81,9 @@ def test_a_study_of_many_seeds_is_one_table_with_what_roskd_is_ahead_by(tmp_path
     assert lines[-1] == "Means over 10 seeds; 95 % intervals over 9 test groups and the seeds."
 
 
+RATES = {"clean": 0.0, "noisy": 0.4}
+
+
 def test_several_studies_are_one_table_with_a_mark_where_roskd_differs(tmp_path):
     for name, seeds, methods in (("clean", 5, ("elr", "roskd")), ("noisy", 10, ("elr", "gce", "roskd"))):
         (tmp_path / name).mkdir()
@@ -97,8 +100,14 @@ def test_several_studies_are_one_table_with_a_mark_where_roskd_differs(tmp_path)
             for other, sign in (("elr", 1), ("gce", -1))
             for metric, width in (("f1_macro", 0.05), ("auroc_macro", 0.2), ("f1_macro_tuned", 0.05))
         ).to_csv(tmp_path / name / "comparisons.csv", index=False)
+    (tmp_path / "rates").mkdir()
+    for name in ("summary.csv", "comparisons.csv"):
+        parts = [pd.read_csv(tmp_path / one / name).assign(**{"noise.rate": rate}) for one, rate in RATES.items()]
+        pd.concat(parts).to_csv(tmp_path / "rates" / name, index=False)
     (tmp_path / "sections.yaml").write_text(
         "title: '# T'\ntext: X\nsections:\n- {title: S, across: {no noise: clean, noise: noisy}}\n"
+        "- {title: P, across: {1: {study: rates, where: {noise.rate: 0.0}},\n"
+        "                      2: {study: rates, where: {noise.rate: 0.4}}}}\n"
         "- {title: B, biases: true, tables: [noisy]}\n"
     )
     lines = render.render(tmp_path).splitlines()
@@ -113,6 +122,9 @@ def test_several_studies_are_one_table_with_a_mark_where_roskd_differs(tmp_path)
         "Macro F1 / macro AUROC, means over 5 or 10 seeds; 95 % intervals over 9 test groups and the seeds. "
         "▲: RoS-KD is shown to be higher, ▼: lower."
     )
+    by_rate = lines.index("## P") + 2
+    assert lines[by_rate] == "| method | 1 | 2 |"
+    assert lines[by_rate + 1 : by_rate + 7] == lines[7:13]
     heads = ["macro F1", "macro AUROC", "macro F1, class biases"]
     assert f"| method | {' | '.join(heads)} | {' | '.join(f'RoS-KD ahead in {head}' for head in heads)} |" in lines
 
