@@ -38,7 +38,7 @@ def measure(params: Params) -> list[Row]:
         {
             "epoch": trained.run_epoch,
             "update": lambda: average.update(smoothed.model),
-            "finish": lambda: average.finish(smoothed._last_view(), device),
+            "finish": lambda: smoothed.smoothed(average),
         },
         waiter(device),
     )

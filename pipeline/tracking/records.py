@@ -210,7 +210,7 @@ def _key(*parts: str) -> str:
     return "/".join(in_metric(part) for part in parts if part)
 
 
-def _budget(row: Mapping[str, str]) -> tuple[str, ...]:
+def _budget(row: dict[Hashable, str]) -> tuple[str, ...]:
     """The norm and budget of an attack, as parts of a metric's name."""
     return (row["norm"], f"{float(row['eps']):.15g}") if float(row["eps"]) else ("clean",)
 

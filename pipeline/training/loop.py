@@ -230,15 +230,17 @@ class _Training:
         )
 
     def finish(self) -> Fitted:
-        """The outcome, the smoothed weights with their BatchNorm statistics recomputed over the last view."""
+        """The outcome."""
         assert self.selected is not None
-        smoothed = None
-        if self.average is not None:
-            order = np.array_split(self.data.rows, max(1, len(self.data.rows) // 256))
-            view = self.data.inputs.of_pass(self.schedule.params.epochs - 1)
-            with closing(self.data.inputs.read(order, [view] * len(order))) as blocks:
-                smoothed = _copy(self.average.finish(None if is_frozen(self.model) else blocks, self.device))
+        smoothed = None if self.average is None else self.smoothed(self.average)
         return Fitted(_copy(self.model), self.selected[1], smoothed, self.history)
+
+    def smoothed(self, average: RunningAverage) -> Weights:
+        """The averaged weights, with their BatchNorm statistics recomputed over the last view."""
+        order = np.array_split(self.data.rows, max(1, len(self.data.rows) // 256))
+        view = self.data.inputs.of_pass(self.schedule.params.epochs - 1)
+        with closing(self.data.inputs.read(order, [view] * len(order))) as blocks:
+            return _copy(average.finish(None if is_frozen(self.model) else blocks, self.device))
 
     def state(self) -> dict[str, object]:
         """Everything a resumed run needs."""

@@ -11,6 +11,7 @@ from benchmarks import (
     kd_step,
     peers,
     rival_step,
+    smoothing,
     students_stored,
     trainings,
 )
@@ -65,6 +66,15 @@ def test_the_rows_of_rivals_at_a_tiny_size(monkeypatch):
     assert [(row.name, row.target, row.n) for row in rows] == [
         ("gce_step", "<= 1.05", 2), ("elr_step", "<= 1.05", 2), ("co_teaching_step", "<= 2.1", 2),
     ]  # fmt: skip
+
+
+def test_the_row_of_smoothing_at_a_tiny_size(monkeypatch):
+    for name, value in (("IMAGES", 8), ("EPOCHS", 2), ("WARMUP", 0.0), ("pick_device", lambda wish: CPU)):
+        monkeypatch.setattr(smoothing, name, value)
+    (row,) = smoothing.measure(load())
+    assert (row.name, row.target) == ("smoothing", "<= 0.05")
+    assert row.median > 0
+    assert "2 averages and the BatchNorm pass over 2 epochs of 8 images" in row.what
 
 
 def test_the_rows_of_features_at_a_tiny_size(monkeypatch):
