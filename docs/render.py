@@ -7,7 +7,7 @@ true` also macro F1 with class biases. `across: {head: folder, ...}` lists the m
 `{study: folder, where: {factor: value}}` in place of a folder takes some of its settings.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ def render(folder: Path = HERE) -> str:
 
 def _section(section: dict[str, Any], folder: Path) -> str:
     parts = [f"## {section['title']}"]
+    metrics = METRICS | (BIASES if section.get("biases") else {})
     if "command" in section:
         parts.append("```bash\n" + section["command"].strip() + "\n```")
     if "text" in section:
@@ -48,7 +49,6 @@ def _section(section: dict[str, Any], folder: Path) -> str:
         if name.endswith(".txt"):
             parts.append("```text\n" + path.read_text(encoding="utf-8").rstrip() + "\n```")
         elif path.is_dir():
-            metrics = METRICS | (BIASES if section.get("biases") else {})
             parts.append(_joint(*_study(path), metrics))
         elif name.endswith("comparisons.csv"):
             parts.append(_comparisons(pd.read_csv(path)))
@@ -57,7 +57,7 @@ def _section(section: dict[str, Any], folder: Path) -> str:
         else:
             parts.append(_summary(pd.read_csv(path), smoothing=section.get("smoothing", False)))
     if "across" in section:
-        parts.append(_across({str(head): _part(folder, one) for head, one in section["across"].items()}))
+        parts.append(_across({str(head): _part(folder, one) for head, one in section["across"].items()}, metrics))
     return "\n\n".join(parts)
 
 
@@ -110,18 +110,19 @@ def _joint(summary: pd.DataFrame, comparisons: pd.DataFrame, metrics: Mapping[st
     return _markdown(lines) + f"\n\nMeans{_scope(comparisons)}."
 
 
-def _across(studies: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]) -> str:
-    """Each method's macro F1 and AUROC in every study, and where RoS-KD is shown to differ from it."""
+def _across(studies: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]], metrics: Mapping[str, str]) -> str:
+    """Each method's figures in every study, and where RoS-KD is shown to differ from it."""
     known = {name for summary, _ in studies.values() for name in _own(summary)["method"]}
     lines = [["method", *studies]]
     for method in (name for name in METHODS if name in known):
-        lines.append([METHODS[method].title, *(_brief(*study, method) for study in studies.values())])
+        lines.append([METHODS[method].title, *(_brief(*study, method, list(metrics)) for study in studies.values())])
     scope = _scope(pd.concat([comparisons for _, comparisons in studies.values()]))
     marks = f"{ABOVE}: RoS-KD is shown to be higher, {BELOW}: lower"
-    return f"{_markdown(lines)}\n\nMacro F1 / macro AUROC, means{scope}. {marks}."
+    titles = " / ".join(metrics.values())
+    return f"{_markdown(lines)}\n\n{titles[0].upper()}{titles[1:]}: means{scope}. {marks}."
 
 
-def _brief(summary: pd.DataFrame, comparisons: pd.DataFrame, method: str) -> str:
+def _brief(summary: pd.DataFrame, comparisons: pd.DataFrame, method: str, metrics: Sequence[str]) -> str:
     own = _own(summary)
     figures = own.loc[own["method"] == method].set_index("metric")
     if figures.empty:
@@ -129,7 +130,7 @@ def _brief(summary: pd.DataFrame, comparisons: pd.DataFrame, method: str) -> str
     ahead = _verdicts(comparisons.loc[comparisons["method_a"] == SUBJECT], ["method_b", "metric"])
     marks = {"higher": ABOVE, "lower": BELOW}
     cells = []
-    for metric in METRICS:
+    for metric in metrics:
         found = ahead.get((method, metric))
         cells.append(f"{figures.loc[metric, 'value']:.3f}{marks.get(found.verdict, '') if found else ''}")
     return " / ".join(cells)

@@ -119,7 +119,7 @@ def test_several_studies_are_one_table_with_a_mark_where_roskd_differs(tmp_path)
         "| Early-learning regularisation | 0.500▲ / 0.500 | 0.500▲ / 0.500 |",
     ]
     assert lines[12] == (
-        "Macro F1 / macro AUROC, means over 5 or 10 seeds; 95 % intervals over 9 test groups and the seeds. "
+        "Macro F1 / macro AUROC: means over 5 or 10 seeds; 95 % intervals over 9 test groups and the seeds. "
         "▲: RoS-KD is shown to be higher, ▼: lower."
     )
     by_rate = lines.index("## P") + 2
