@@ -72,6 +72,8 @@ def _part(folder: Path, one: str | dict[str, Any]) -> tuple[pd.DataFrame, pd.Dat
     summary, comparisons = _study(folder / one["study"])
     for factor, value in one["where"].items():
         summary, comparisons = (table.loc[table[factor].astype(str) == str(value)] for table in (summary, comparisons))
+    if summary.empty:
+        raise ValueError(f"{one['study']} has no setting {one['where']}")
     return summary, comparisons
 
 

@@ -3,12 +3,15 @@
 from pathlib import Path
 
 import pandas as pd
+import pytest
 
 from docs import render
 
 
 def test_the_page_of_results_is_rendered_from_its_tables():
-    assert Path("docs/results.md").read_text(encoding="utf-8") == render.render()
+    page = Path("docs/results.md").read_text(encoding="utf-8")
+    assert page == render.render()
+    assert len(page.splitlines()) <= 250
 
 
 def test_a_study_is_rendered_with_spread_interval_and_verdict(tmp_path):
@@ -108,7 +111,7 @@ def test_several_studies_are_one_table_with_a_mark_where_roskd_differs(tmp_path)
         "title: '# T'\ntext: X\nsections:\n- {title: S, across: {no noise: clean, noise: noisy}}\n"
         "- {title: P, across: {1: {study: rates, where: {noise.rate: 0.0}},\n"
         "                      2: {study: rates, where: {noise.rate: 0.4}}}}\n"
-        "- {title: B, biases: true, tables: [noisy]}\n"
+        "- {title: B, biases: true, tables: [noisy], across: {noise: noisy}}\n"
     )
     lines = render.render(tmp_path).splitlines()
     assert lines[6:11] == [
@@ -125,6 +128,12 @@ def test_several_studies_are_one_table_with_a_mark_where_roskd_differs(tmp_path)
     by_rate = lines.index("## P") + 2
     assert lines[by_rate] == "| method | 1 | 2 |"
     assert lines[by_rate + 1 : by_rate + 7] == lines[7:13]
+    assert "| Early-learning regularisation | 0.500▲ / 0.500 / 0.500▲ |" in lines, "with class biases"
+    (tmp_path / "sections.yaml").write_text(
+        "title: '# T'\ntext: X\nsections:\n- {title: S, across: {1: {study: rates, where: {noise.rate: 0.3}}}}\n"
+    )
+    with pytest.raises(ValueError, match=r"rates has no setting \{'noise\.rate': 0\.3\}"):
+        render.render(tmp_path)
     heads = ["macro F1", "macro AUROC", "macro F1, class biases"]
     assert f"| method | {' | '.join(heads)} | {' | '.join(f'RoS-KD ahead in {head}' for head in heads)} |" in lines
 

@@ -109,6 +109,19 @@ def test_the_grids_of_further_evidence_can_be_laid_over_every_preset_of_features
     assert len(make_plan("search", laid, DIGEST).units) == laid.study.trials
 
 
+@pytest.mark.parametrize("preset", ["blood-cells-features", "lesion-features", "own-images-features"])
+def test_a_preset_of_features_sets_what_a_search_may_have_changed(preset):
+    """After `study apply` another preset starts from its own settings, not from those found on other data."""
+    tree = read_yaml(Path("params.yaml"))
+    merge(tree, read_yaml(Path("presets/parts/evidence.yaml")))
+    own = read_yaml(Path(f"presets/{preset}.yaml"))
+    for name in tree["study"]["space"]:
+        place = own
+        for part in name.split("."):
+            assert part in place, f"{preset} leaves {name} as it was"
+            place = place[part]
+
+
 @pytest.mark.parametrize("name", OF_HEADS)
 def test_a_grid_with_probes_needs_stored_features(name):
     with pytest.raises(
