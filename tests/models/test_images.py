@@ -1,21 +1,18 @@
-"""Decoding and resizing: literal pixels for every format and rule; DICOM has its own file."""
+"""Decoding: literal pixels for every format; DICOM, squares and the memory of large images have files of their own."""
 
 import io
 import struct
-import subprocess
-import sys
 import zlib
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image, JpegImagePlugin, TiffImagePlugin
 
 from models import jpeg
-from models.images import decode, load, load_sized, to_channels, to_square
+from models.images import decode, load, load_sized, to_square
 from models.jpeg import count_scans
 from models.pixels import MAX_PIXELS, ImageError
-from tests.models.encoding import colour, dicom, encoded, grey
+from tests.models.encoding import colour, encoded, grey
 
 
 @pytest.mark.parametrize("format", ["PNG", "BMP", "TIFF"])
@@ -182,57 +179,6 @@ def test_pages_are_refused():
         decode(stream.getvalue())
 
 
-@pytest.mark.parametrize(
-    ("mode", "expected"),
-    [
-        ("crop", [[10, 20], [60, 70]]),
-        ("pad", [[0, 0, 0, 0], [10, 10, 20, 20], [60, 60, 70, 70], [0, 0, 0, 0]]),
-    ],
-)
-def test_squares_of_a_wide_image(mode, expected):
-    if mode == "crop":  # 2 x 4: the middle columns
-        image = np.array([[0, 10, 20, 30], [50, 60, 70, 80]], np.uint8)
-    else:  # 2 x 4 in 4 x 4: bars above and below
-        image = np.array([[10, 10, 20, 20], [60, 60, 70, 70]], np.uint8)
-    assert to_square(image[:, :, None], len(expected), mode)[:, :, 0].tolist() == expected
-
-
-def test_pad_keeps_tall_images_and_squash_does_not():
-    tall = np.full((40, 10, 3), 200, np.uint8)
-    padded = to_square(tall, 20, "pad")
-    assert padded[:, :, 0].tolist() == [[0] * 7 + [200] * 5 + [0] * 8] * 20  # 10 / 40 of 20, after (20 - 5) // 2
-    assert to_square(tall, 20, "squash").tolist() == np.full((20, 20, 3), 200).tolist()
-    assert to_square(np.full((1, 999, 1), 7, np.uint8), 8, "pad")[:, 0, 0].tolist() == [0, 0, 0, 7, 0, 0, 0, 0]
-
-
-def test_shrinking_averages():
-    """One-pixel stripes become their mean: without antialiasing they would become black or white."""
-    stripes = np.tile(np.array([0, 255], np.uint8), (64, 32))[:, :, None]
-    small = to_square(stripes, 8, "squash")
-    assert small.shape == (8, 8, 1)
-    assert np.abs(small[:, 1:-1].astype(int) - 128).max() <= 4
-
-
-def test_same_size_is_untouched():
-    image = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
-    for mode in ("crop", "pad", "squash"):
-        assert np.array_equal(to_square(image, 32, mode), image)
-
-
-def test_unknown_choices():
-    with pytest.raises(ValueError, match="resize is 'stretch'; known are crop, pad, squash"):
-        to_square(np.zeros((2, 2, 1), np.uint8), 2, "stretch")
-    with pytest.raises(ValueError, match=r"channels is 4; 1 \(grey\) and 3 \(RGB\)"):
-        to_channels(np.zeros((2, 2, 1), np.uint8), 4)
-
-
-def test_channels():
-    assert to_channels(colour(), 1)[:, :, 0].tolist() == [[76, 150, 29], [255, 0, 128]]
-    assert to_channels(grey()[:, :, None], 3)[0].tolist() == [[0] * 3, [50] * 3, [100] * 3]
-    every_grey = np.repeat(np.arange(256, dtype=np.uint8)[None, :, None], 3, axis=2)
-    assert to_channels(every_grey, 1)[0, :, 0].tolist() == list(range(256))
-
-
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("resize", ["crop", "pad", "squash"])
 def test_load(resize, channels):
@@ -310,42 +256,3 @@ def test_the_scans_of_a_thumbnail_and_what_follows_the_image_do_not_count():
     assert decode(plain[:2] + segment + plain[2:] + b"\xff\xda" * 500).shape == (64, 64, 3)
     assert count_scans(plain[:40]) == 0
     assert count_scans(b"") == 0
-
-
-PEAK = """
-import re, sys
-from pathlib import Path
-from models import dicom
-from models.images import load
-
-def resident():
-    return int(re.search(r"VmHWM:\\s+(\\d+)", Path("/proc/self/status").read_text())[1]) / 2**10
-
-content = Path(sys.argv[1]).read_bytes()
-before = resident()
-load(content, size=32, resize="crop", channels=3)
-print(resident() - before)
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the peak from Linux's /proc")
-@pytest.mark.parametrize(
-    ("content", "stored", "most"),
-    [
-        (lambda: encoded(Image.new("RGBA", (6000, 6000), (200, 100, 50, 128)), "PNG", compress_level=1), 137, 300),
-        (lambda: encoded(Image.new("LA", (6000, 6000), (200, 128)), "PNG", compress_level=1), 137, 300),
-        (lambda: dicom(np.zeros((6000, 6000), np.uint16), WindowCenter=1000, WindowWidth=500), 69, 300),
-    ],
-    ids=["RGBA", "grey with opacity", "DICOM"],
-)
-def test_a_large_image_takes_little_more_memory_than_it_has_pixels(content, stored, most, tmp_path):
-    """`stored`: MiB of the decoded pixels themselves; with computing it took 380 to 690 MiB before.
-
-    Measured is the growth over the peak of the imports, which is 36 MiB higher where Python compiles them first.
-    """
-    path = tmp_path / "image"
-    path.write_bytes(content())
-    command = [sys.executable, "-c", PEAK, str(path)]
-    peak = float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
-    assert stored < peak < most
