@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from models.errors import ModelError
 from pipeline.common.errors import UserError, masked
+from pipeline.runtime.interrupts import dropped_interrupts_come_again
 
 
 def report(message: str) -> None:
@@ -15,7 +16,8 @@ def report(message: str) -> None:
 def run_plainly(app: Callable[[], object], report: Callable[[str], None] = report) -> None:
     """Call `app`; a mistake that the user can correct goes to `report`, all else is a bug and shows its traceback."""
     try:
-        app()
+        with dropped_interrupts_come_again():
+            app()
     except (UserError, ModelError) as error:
         report(masked(str(error)))
         sys.exit(2)

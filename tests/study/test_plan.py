@@ -109,8 +109,8 @@ def test_the_grids_of_further_evidence_can_be_laid_over_every_preset_of_features
     assert len(make_plan("search", laid, DIGEST).units) == laid.study.trials
 
 
-@pytest.mark.parametrize("preset", ["blood-cells-features", "lesion-features", "own-images-features"])
-def test_a_preset_of_features_sets_what_a_search_may_have_changed(preset):
+@pytest.mark.parametrize("preset", sorted(path.stem for path in Path("presets").glob("*.yaml")))
+def test_a_preset_sets_what_a_search_may_have_changed(preset):
     """After `study apply` another preset starts from its own settings, not from those found on other data."""
     tree = read_yaml(Path("params.yaml"))
     merge(tree, read_yaml(Path("presets/parts/evidence.yaml")))
