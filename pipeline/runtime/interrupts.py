@@ -1,4 +1,4 @@
-"""Ctrl-C that comes where Python drops every exception, and with it the interrupt."""
+"""Ctrl-C at awkward moments: where Python drops every exception, and while a child process loads its modules."""
 
 import signal
 import sys
@@ -33,3 +33,21 @@ def dropped_interrupts_come_again() -> Iterator[None]:
         yield
     finally:
         sys.unraisablehook = before
+
+
+@contextmanager
+def interrupts_wait_in_children() -> Iterator[None]:
+    """Let a Ctrl-C wait in the processes that are started here until they call `let_interrupts_in`.
+
+    Otherwise one that comes while they load their modules, which takes seconds, ends them with a traceback.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})  # which children inherit
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def let_interrupts_in() -> None:
+    """Raise KeyboardInterrupt now if one has waited, and on every Ctrl-C from now on."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

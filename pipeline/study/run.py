@@ -12,6 +12,7 @@ from pipeline import tracking
 from pipeline.common.errors import UserError
 from pipeline.common.layout import Layout
 from pipeline.params.tree import Params
+from pipeline.runtime.interrupts import interrupts_wait_in_children, let_interrupts_in
 from pipeline.runtime.workers import count_cores
 from pipeline.study.grid import Grid
 from pipeline.study.page import finish
@@ -55,9 +56,10 @@ def run(params: Params, layout: Layout, name: str, workers: int, *, again: bool 
 
 def work(params: Params, layout: Layout, name: str) -> None:
     """Be one worker of a study; an interrupt gives back what was begun and ends quietly."""
-    students = Students(params, layout)
-    plan = make_plan(name, params, students.data.digest)
     try:
+        let_interrupts_in()
+        students = Students(params, layout)
+        plan = make_plan(name, params, students.data.digest)
         if plan.is_grid:
             Grid(plan, params, layout, students).work()
             return
@@ -76,7 +78,8 @@ def _left(work: Grid | Trials) -> int:
 def _run_workers(name: str, workers: int) -> bool:
     """Run so many workers until nothing is left to do; returns False where Ctrl-C ended them."""
     command = [sys.executable, "-m", "pipeline.study", "worker", name]
-    started = [subprocess.Popen(command, env=_environment(workers)) for _ in range(workers)]
+    with interrupts_wait_in_children():
+        started = [subprocess.Popen(command, env=_environment(workers)) for _ in range(workers)]
     try:
         for process in started:
             process.wait()

@@ -1,8 +1,11 @@
-"""Ctrl-C that lands where Python drops exceptions still ends the command."""
+"""Ctrl-C at awkward moments: where Python drops exceptions, and while a worker loads its modules."""
 
+import signal
 import subprocess
 import sys
 from textwrap import dedent
+
+from pipeline.runtime.interrupts import interrupts_wait_in_children
 
 LOST = """
     import signal, time, weakref
@@ -58,3 +61,25 @@ def test_what_else_is_dropped_is_printed_as_before():
     ended = run(happens="1 / 0", waits="pass", **PLAINLY)
     assert ended.stdout == "never ended\n"
     assert "ZeroDivisionError" in ended.stderr
+
+
+LOADS = """
+    import os, signal, time
+    os.kill(os.getpid(), signal.SIGINT)
+    from pipeline.runtime.interrupts import let_interrupts_in
+    print("loaded")
+    try:
+        let_interrupts_in()
+        time.sleep(10)
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+
+
+def test_an_interrupt_waits_until_a_worker_has_loaded():
+    command = [sys.executable, "-c", dedent(LOADS)]
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    with interrupts_wait_in_children():
+        started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before
+    assert started.communicate() == ("loaded\ninterrupted\n", "")
