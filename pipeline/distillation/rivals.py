@@ -1,10 +1,12 @@
 """What the rivals minimise: methods of others against wrong labels, without teachers (method, section 4).
 
+Teachers may minimise the same losses (`teachers.loss`).
+
 They have no class weights; `training.balance` is the supervised loss's.
 """
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -102,3 +104,10 @@ def rival_objective(
         case "co_teaching":
             ramp = max(1, round(own.co_teaching_ramp * params.training.epochs))
             return CoTeaching(task, params.forget_rate(), ramp, processes.gather)
+
+
+def rival_settings(name: Rival, params: Params) -> dict[str, Any]:
+    """Return the name and what the section `rivals` says of it alone: all that decides its objective."""
+    own = {field for field in RivalParams.model_fields if field.startswith(name)}
+    settings = {"name": name} | params.rivals.model_dump(mode="json", include=own)
+    return settings | ({"co_teaching_rate": params.forget_rate()} if name == "co_teaching" else {})

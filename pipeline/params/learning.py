@@ -92,10 +92,14 @@ class StudentParams(NetworkParams):
 
 
 class TeacherParams(NetworkParams):
-    """The K teachers' networks, one per subset, and which of their weights answer."""
+    """The K teachers' networks, one per subset, what they minimise, and which of their weights answer."""
 
     architectures: Annotated[tuple[Architecture, ...], Strict(False), Field(min_length=1)]
     heads: Annotated[tuple[HeadOf, ...] | None, Strict(False), Field(min_length=1)]
+    loss: Annotated[
+        Literal["cross_entropy", "label_smoothing", "gce", "sce", "elr"],
+        Field(description="what teachers minimise: cross-entropy, or the loss of the rival of the same name"),
+    ]
     checkpoint: Annotated[Literal["last", "selected"], Field(description="selected: of the best validation epoch")]
 
     @model_validator(mode="after")

@@ -233,6 +233,15 @@ class Params(Section):
         return self
 
     @model_validator(mode="after")
+    def _teachers_can_be_balanced(self) -> Self:
+        if self.teachers.loss != "cross_entropy" and self.training.balance != "none":
+            raise ValueError(
+                f"training.balance is {self.training.balance}, but teachers.loss {self.teachers.loss}, which has no "
+                "class weights; set balance to none or loss to cross_entropy"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _answers_can_be_stored(self) -> Self:
         if self.distillation.soft_labels == "online" and "head" in (self.teachers.train, self.student.train):
             raise ValueError(

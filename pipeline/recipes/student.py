@@ -24,11 +24,10 @@ from pipeline.distillation.objective import (
 )
 from pipeline.distillation.online import OnlineTeachers
 from pipeline.distillation.reinforced import SelectionPolicy
-from pipeline.distillation.rivals import rival_objective
+from pipeline.distillation.rivals import rival_objective, rival_settings
 from pipeline.distillation.soft_labels import SoftLabels
 from pipeline.distillation.weighting import StochasticWeights
 from pipeline.evaluation.predictions import write_logits
-from pipeline.params.learning import RivalParams
 from pipeline.params.tree import Params
 from pipeline.recipes.bench import Bench, Learner
 from pipeline.recipes.code import fingerprint
@@ -72,7 +71,7 @@ def student(
         "labels": digest_of((prepared.published if method.published else prepared.given)[prepared.rows("train")]),
         "method": {"weighting": method.weighting, "unseen_only": method.unseen_only} if method.pool else None,
         "distillation": _distillation(params, method),
-        "rival": _rival(params, method),
+        "rival": None if method.rival is None else rival_settings(method.rival, params),
         "teachers": [source.digest for source in sources],
         "members": {name: digest_of(member) for name, member in members.items()},
         "student": decisive(network) | {"lr_factor": params.student.lr_factor},
@@ -124,15 +123,6 @@ def _distillation(params: Params, method: Method) -> dict[str, Any] | None:
         return None
     own = {"reinforced": {"policy_lr"}, "stochastic": {"weighting"}, "uniform": set()}[method.weighting]
     return params.distillation.model_dump(mode="json", include={"soft_labels", "tau", "alpha", *own})
-
-
-def _rival(params: Params, method: Method) -> dict[str, Any] | None:
-    """What a rival minimises, and the parameters of the section `rivals` that are its own."""
-    if method.rival is None:
-        return None
-    own = {name for name in RivalParams.model_fields if name.startswith(method.rival)}
-    decides = {"name": method.rival} | params.rivals.model_dump(mode="json", include=own)
-    return decides | ({"co_teaching_rate": params.forget_rate()} if method.rival == "co_teaching" else {})
 
 
 def _teachers(bench: Bench, sources: Sequence[Source]) -> Teachers | None:

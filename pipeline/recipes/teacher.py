@@ -1,20 +1,23 @@
-"""The recipe of a teacher: a network trained with the plain loss on all training samples, or on a subset of them."""
+"""The recipe of a teacher: a network trained without teachers on all training samples, or on a subset of them."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from models.classifier import save_weights
 from pipeline.common.layout import Checkpoint, Pool
-from pipeline.distillation.objective import Supervised
+from pipeline.distillation.objective import Objective, Supervised
+from pipeline.distillation.rivals import rival_objective, rival_settings
 from pipeline.evaluation.predictions import write_logits
 from pipeline.params.tree import Params
+from pipeline.recipes.bench import Bench
 from pipeline.recipes.code import fingerprint
 from pipeline.recipes.features import stored_features
 from pipeline.recipes.pretrained import decisive
 from pipeline.recipes.store import Node, OnEpoch
 from pipeline.recipes.workshop import Workshop, digest_of
-from pipeline.training.loop import Weights
+from pipeline.training.loop import TrainingSet, Weights
 
 WEIGHTS = {"last": "last.safetensors", "selected": "selected.safetensors"}
 """The file of each checkpoint; one training leaves both."""
@@ -32,6 +35,7 @@ def teacher(workshop: Workshop, params: Params, seed: int, pool: Pool, name: str
         "labels": digest_of(rows[member], prepared.given[rows[member]]),
         "name": name,
         "length": None if member.all() else params.training.length,
+        "loss": _loss(params),
         "network": decisive(network),
     }
 
@@ -41,7 +45,7 @@ def teacher(workshop: Workshop, params: Params, seed: int, pool: Pool, name: str
         inputs = bench.inputs(stored, of_teachers=True)
         data = bench.training_set(inputs, member)
         model = bench.network(network, inputs, f"teacher {name}")
-        objective = Supervised(params.task, bench.balance(data))
+        objective = _objective(params, bench, data)
         resume = folder / "resume.pt"
         fitted = bench.train(model, data, objective, resume=resume, on_epoch=on_epoch)
         trained: dict[Checkpoint, Weights] = {"last": fitted.last, "selected": fitted.selected}
@@ -55,3 +59,16 @@ def teacher(workshop: Workshop, params: Params, seed: int, pool: Pool, name: str
 
     title = f"teacher {name} ({pool}), seed {seed}"
     return Node("teachers", title, decides, (*WEIGHTS.values(), HISTORY, PREDICTIONS), make)
+
+
+def _loss(params: Params) -> dict[str, Any]:
+    """What a teacher minimises, with the parameters that are its own."""
+    name = params.teachers.loss
+    return {"name": name} if name == "cross_entropy" else rival_settings(name, params)
+
+
+def _objective(params: Params, bench: Bench, data: TrainingSet) -> Objective:
+    if params.teachers.loss == "cross_entropy":
+        return Supervised(params.task, bench.balance(data))
+    shape = (len(data.rows), len(bench.prepared.classes))
+    return rival_objective(params.teachers.loss, params, shape, bench.device, bench.world)

@@ -157,6 +157,7 @@ def test_images_depend_on_the_parameters_of_their_own_source(make_params):
         ("noise", TREE["noise"] | {"kind": "instance", "per": "group"}, "goes by each image's look; set it to image"),
         ("noise.per", "patient", "noise.per is 'patient': should be 'image' or 'group'"),
         ("training.length", "passes", "training.length is 'passes': should be 'epochs' or 'steps'"),
+        ("teachers.loss", "co_teaching", "should be 'cross_entropy', 'label_smoothing', 'gce', 'sce' or 'elr'"),
         ("teachers.checkpoint", "best", "teachers.checkpoint is 'best': should be 'last' or 'selected'"),
         ("noise.kind", "flip", "for task multiclass it is one of none, symmetric, pair"),
         ("training.epochs", 0, "greater than or equal to 1"),
@@ -275,6 +276,15 @@ def test_a_mistake_is_reported_with_parameter_value_and_remedy(key, value, messa
         params_file.validate(changed(key, value), "params.yaml")
     assert message in str(error.value)
     assert str(error.value).startswith("params.yaml: ")
+
+
+def test_teachers_whose_loss_has_no_class_weights_cannot_be_balanced(make_params):
+    for balance in ("weighted", "logit_adjusted"):
+        with pytest.raises(
+            UserError, match=f"training.balance is {balance}, but teachers.loss gce, which has no class"
+        ):
+            make_params(training={"balance": balance}, teachers={"loss": "gce"})
+    make_params(training={"balance": "none"}, teachers={"loss": "gce"})
 
 
 def test_statistics_of_whole_batches_need_gpus(make_params):
