@@ -104,7 +104,8 @@ def test_the_grids_of_further_evidence_can_be_laid_over_every_preset_of_features
     laid = validate(tree, preset)
     plans = {name: make_plan(name, laid, DIGEST) for name in evidence["study"]["grids"] if name not in missing}
     cells = {
-        "clean": 3, "pair": 3, "clinical": 3, "found": 3, "losses": 36, "picked": 36, "balance": 2, "number": 6, "students": 3,
+        "clean": 3, "pair": 3, "clinical": 3, "found": 3, "losses": 36, "picked": 36, "balance": 2, "number": 6,
+        "students": 3,
     }  # fmt: skip
     assert {name: len(plan.units) for name, plan in plans.items()} == {
         name: count for name, count in cells.items() if name not in missing
