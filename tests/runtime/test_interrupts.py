@@ -65,6 +65,7 @@ def test_what_else_is_dropped_is_printed_as_before():
 
 LOADS = """
     import os, signal, time
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # under nohup or `&` the shell ignores Ctrl-C
     os.kill(os.getpid(), signal.SIGINT)
     from pipeline.runtime.interrupts import let_interrupts_in
     print("loaded")
