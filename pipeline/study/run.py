@@ -78,9 +78,10 @@ def _left(work: Grid | Trials) -> int:
 def _run_workers(name: str, workers: int) -> bool:
     """Run so many workers until nothing is left to do; returns False where Ctrl-C ended them."""
     command = [sys.executable, "-m", "pipeline.study", "worker", name]
-    with interrupts_wait_in_children():
-        started = [subprocess.Popen(command, env=_environment(workers)) for _ in range(workers)]
+    started: list[subprocess.Popen[bytes]] = []
     try:
+        with interrupts_wait_in_children():
+            started += [subprocess.Popen(command, env=_environment(workers)) for _ in range(workers)]
         for process in started:
             process.wait()
     except KeyboardInterrupt:  # the terminal has interrupted the workers, too
