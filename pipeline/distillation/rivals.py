@@ -1,8 +1,7 @@
 """What the rivals minimise: methods of others against wrong labels, without teachers (method, section 4).
 
-Teachers may minimise the same losses (`teachers.loss`).
-
-They have no class weights; `training.balance` is the supervised loss's.
+They have no class weights; `training.balance` is the supervised loss's. Teachers may minimise the same losses
+(`teachers.loss`).
 """
 
 from collections.abc import Callable

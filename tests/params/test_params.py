@@ -1,7 +1,6 @@
-"""params.yaml: what is refused, and in which words."""
+"""params.yaml: what it holds, and what is refused of the file as a whole; single values have a file of their own."""
 
 import copy
-from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
@@ -9,20 +8,7 @@ from ruamel.yaml import YAML
 from pipeline.common.errors import SettingError, UserError
 from pipeline.params import file as params_file
 from pipeline.params.tree import decisive, flatten, of_images
-
-TREE = params_file.read_yaml(Path("params.yaml"))
-
-PRETRAINED = {"weights": "imagenet", "width": 1.0, "train": "head"}
-
-
-def changed(key: str, value: object) -> dict:
-    tree = copy.deepcopy(TREE)
-    *parents, last = key.split(".")
-    section = tree
-    for parent in parents:
-        section = section[parent]
-    section[last] = value
-    return tree
+from tests.params.trees import PRETRAINED, TREE, changed
 
 
 def test_the_repositorys_params_are_valid_and_complete():
@@ -94,188 +80,6 @@ def test_images_depend_on_the_parameters_of_their_own_source(make_params):
     ]  # fmt: skip
     medmnist = of_images(make_params(data={"source": "medmnist"}))
     assert {name for name in medmnist if name.count(".") == 2} == {"data.medmnist.dataset", "data.medmnist.size"}
-
-
-@pytest.mark.parametrize(
-    ("key", "value", "message"),
-    [
-        ("distillation.tau", 0, "greater than 0"),
-        ("distillation.tau", -1.5, "distillation.tau is -1.5"),
-        ("distillation.tau", float("nan"), "finite"),
-        ("distillation.tau", "0.5", "valid number"),
-        ("distillation.alpha", 1.01, "less than or equal to 1"),
-        ("distillation.alpha", -0.1, "greater than or equal to 0"),
-        ("distillation.taux", 1, "did you mean tau?"),
-        ("study.sampler", "tpee", "study.sampler is 'tpee': should be 'tpe', 'random' or 'qmc'"),
-        ("study.metric", "f1", "study.metric is 'f1': should be 'f1_macro', 'auroc_macro' or 'loss'"),
-        ("study.space", {"distillation.tau": {"low": 2, "high": 1}}, "low is 2 and high is 1, an empty range"),
-        ("study.space", {"distillation.tau": {"low": 0, "high": 1, "log": True}}, "must begin above 0"),
-        ("study.space", {"distillation.tau": {"choices": []}}, "study.space.distillation.tau: choices is empty"),
-        ("study.space", {"distillation.tau": {"low": 1}}, "needs low and high, or choices"),
-        ("study.space", {"distillation.tau": {"lo": 1}}, "did you mean low?"),
-        ("study.grids", {"mine": {"methods": [], "vary": [{}]}}, "study.grids.mine.methods"),
-        (
-            "robustness.methods",
-            ["roskd", "knn"],
-            "methods names 'knn', which answers from stored features and gives no",
-        ),
-        (
-            "robustness.methods",
-            ["roskdd"],
-            "robustness: methods names 'roskdd', which is no method; did you mean roskd?",
-        ),
-        ("robustness.methods", ["roskd", "roskd"], "the values must be unique"),
-        ("robustness.methods", [], "the methods whose students are tried"),
-        ("robustness.attacks.l2", [0.1, -0.5], "robustness.attacks: l2 has a budget of -0.5; budgets are in pixels"),
-        ("robustness.attacks.l2", [0.0], "greater than 0 and at most 1000"),
-        (
-            "robustness.attacks.linf",
-            [0],
-            "linf has a budget of 0; budgets are in 255ths, greater than 0 and at most 255",
-        ),
-        ("robustness.attacks.linf", [256], "at most 255"),
-        ("robustness.attacks.linf", [8, 4], "linf is [8.0, 4.0]; budgets must be unique and in ascending order"),
-        ("robustness.attacks.l2", [0.1, 0.1], "budgets must be unique"),
-        ("robustness.attacks.l3", [1], "robustness.attacks.l3 is not a parameter; known here: images, l2, linf"),
-        (
-            "robustness.attacks.autoattack",
-            1,
-            "robustness.attacks.autoattack is not a parameter; known here: images, l2",
-        ),
-        ("robustness.attacks.findings", ["A"], "attacks.findings names findings to switch, but task is multiclass"),
-        ("robustness.attacks.findings", ["A", "A"], "findings is ['A', 'A']; the values must be unique"),
-        ("robustness.attacks.steps", 0, "robustness.attacks.steps is 0: should be greater than or equal to 1"),
-        ("robustness.attacks.restarts", 0, "restarts of PGD from random points, at least 1"),
-        ("robustness.attacks.queries", 0, "forward passes of the Square attack per image, at least 1"),
-        ("robustness.attacks.images", 0, "test images that are attacked, at least 1; null: all"),
-        ("robustness.attacks", TREE["robustness"]["attacks"] | {"l2": [], "linf": []}, "name at least one budget"),
-        ("subsets.overlap", 1.2, "overlap ratio p in [0, 1]"),
-        ("subsets.partitions", 0, "how often the data is divided anew, at least 1"),
-        ("subsets.scheme", "ring", "'cyclic', 'core' or 'within'"),
-        ("noise.rate", 1.0, "less than 1"),
-        ("noise.rate", -0.1, "noise.rate is -0.1"),
-        ("noise", TREE["noise"] | {"kind": "instance", "per": "group"}, "goes by each image's look; set it to image"),
-        ("noise.per", "patient", "noise.per is 'patient': should be 'image' or 'group'"),
-        ("training.length", "passes", "training.length is 'passes': should be 'epochs' or 'steps'"),
-        ("teachers.loss", "co_teaching", "should be 'cross_entropy', 'label_smoothing', 'gce', 'sce' or 'elr'"),
-        ("teachers.checkpoint", "best", "teachers.checkpoint is 'best': should be 'last' or 'selected'"),
-        ("noise.kind", "flip", "for task multiclass it is one of none, symmetric, pair"),
-        ("training.epochs", 0, "greater than or equal to 1"),
-        ("training.epochs", 2.5, "valid integer"),
-        ("training.epochs", True, "valid integer"),
-        ("training.batch_size", 1, "at least 2"),
-        ("training.decay_at", [0.8, 0.5], "must increase"),
-        ("training.epoch", 3, "training.epoch is not a parameter; did you mean epochs?"),
-        ("machine.data_on_device", "gpu", "machine.data_on_device is 'gpu': should be 'auto', True or False"),
-        ("machine.compile", "yes", "machine.compile is 'yes'"),
-        ("machine.workers", -1, "machine.workers is -1"),
-        ("machine.launcher", "mpirun", "machine.launcher is 'mpirun': should be 'python' or 'torchrun'"),
-        ("machine.device", "tpu", "machine.device is 'tpu': should be 'auto', 'cpu' or 'cuda'"),
-        ("machine.process", 2, "machine.process is not a parameter; did you mean processes?"),
-        ("machine", TREE["machine"] | {"launcher": "torchrun", "processes": 3}, "64, which 3 processes cannot share"),
-        ("registry.force", "yes", "registry.force is 'yes'"),
-        ("registry.metric", "accuracy", "registry.metric is 'accuracy': should be 'f1_macro' or 'auroc_macro'"),
-        ("methods", [], "methods is []"),
-        ("methods", ["roskd", "baseline_1", "roskd"], "the values must be unique"),
-        ("methods", ["roskd", "rosk"], "methods names 'rosk', which is no method; did you mean roskd?"),
-        ("methods", ["baseline_6"], "methods names 'baseline_6', which is no method; did you mean baseline_"),
-        ("methods", ["hinton"], "which is no method; the methods are baseline_1, baseline_2, baseline_3, stochastic_f"),
-        ("methods", "roskd", "methods is 'roskd'"),
-        ("study.storage", "", "study.storage is ''"),
-        ("robustness.methods", [], "robustness.methods is []"),
-        ("robustness.methods", ["roskd", "roskd"], "robustness: methods is ['roskd', 'roskd']; the values must be uni"),
-        ("robustness.methods", ["roskdd"], "methods names 'roskdd', which is no method; did you mean roskd?"),
-        ("robustness.methods", ["knn"], "methods names 'knn', which answers from stored features and gives no gr"),
-        ("robustness.corruptions.kinds", ["fog"], "robustness.corruptions: kinds names 'fog', which is no corruption"),
-        ("robustness.corruptions.kinds", ["jpg"], "which is no corruption; did you mean jpeg?"),
-        ("robustness.corruptions.kinds", [], "which corruptions, or null for those that suit"),
-        ("robustness.corruptions.kinds", ["jpeg", "jpeg"], "kinds is ['jpeg', 'jpeg']; the values must be unique"),
-        ("robustness.corruptions.severities", [1, 6], "robustness.corruptions.severities.1 is 6: should be less than "),
-        ("robustness.corruptions.severities", [0], "robustness.corruptions.severities.0 is 0: should be greater than "),
-        ("robustness.corruptions.severities", [], "robustness.corruptions.severities is []"),
-        ("robustness.corruptions.severities", [3, 3], "severities is [3, 3]; the values must be unique"),
-        ("robustness.corruptions.images", 1, "so many test images, at least 2, or null for all"),
-        ("robustness.external", "", "robustness.external is ''"),
-        ("training.precision", "bf16", "'auto' or 'float32'"),
-        ("seeds", [], "at least 1 item"),
-        ("seeds", [1, 1], "seeds is [1, 1]; the values must be unique"),
-        ("seeds", [-1], "greater than or equal to 0"),
-        ("student.architecture", "resnet19", "'resnet19' is no network; did you mean resnet18"),
-        ("teachers.architectures", [], "at least 1 item"),
-        ("teachers.architectures", ["resnet18", "resnet18"], "names one network twice"),
-        ("teachers.architectures", ["vgg16"], "'vgg16' is no network; Known are resnet18"),
-        ("student.architecture", "timm:", "'timm:' is no network; Known are resnet18, "),
-        ("student.architecture", "timm:a b", "'timm:a b' is no network"),
-        ("student.architecture", "tf_efficientnet_lite0", "densenet121, and timm:NAME for timm's"),
-        ("student.architecture", "timm:test_resnet", "timm:test_resnet has its own stem and width; set stem to imagen"),
-        ("student", TREE["student"] | {"width": 1.0, "stem": "small", "architecture": "timm:a"}, "timm:a has its own"),
-        ("teachers.architectures", ["resnet18", "timm:a"], "teachers: timm:a has its own stem and width"),
-        (
-            "teachers",
-            TREE["teachers"] | {"width": 1.0, "architectures": ["resnet18", "timm:resnet18"]},
-            "architectures names a network of torchvision and its namesake of timm; take one of them",
-        ),
-        ("student.weights", "imagenet", "weights is imagenet and width 0.25; pretrained weights have width 1"),
-        ("teachers.weights", "w/all.pth", "weights is w/all.pth and width 0.25; pretrained weights have width 1"),
-        ("student.weights", "", "student.weights is ''"),
-        ("student.train", "head", "student: train is head and weights null: a frozen backbone that was never trained"),
-        ("teachers.train", "head", "teachers: train is head and weights null: a frozen backbone that was never"),
-        ("teachers.train", "backbone", "teachers.train is 'backbone': should be 'all' or 'head'"),
-        ("student", TREE["student"] | PRETRAINED | {"stem": "small"}, "train is head and stem small, whose first"),
-        ("student.head", "deep", "student.head is 'deep': should be 'linear' or 'mlp'"),
-        ("student.hidden", 0, "units of the head's hidden layer, at least 1"),
-        ("student.dropout", 1.0, "before the last layer, in [0, 1)"),
-        ("student.heads", ["linear"], "student.heads is not a parameter; did you mean head?"),
-        ("teachers.heads", ["linear"], "heads is a list, but train is all; one backbone has several heads where train"),
-        ("teachers", TREE["teachers"] | PRETRAINED | {"heads": []}, "at least 1 item"),
-        ("teachers.heads", ["mlp"], "'mlp' is no head; it is linear, or the number of hidden units, 1 to 65536"),
-        ("teachers.heads", [128, 0], "0 is no head"),
-        ("teachers.heads", [65537], "65537 is no head"),
-        ("teachers.heads", [True], "True is no head"),
-        ("teachers.heads", ["128"], "'128' is no head"),
-        ("training.optimiser", "adam", "training.optimiser is 'adam': should be 'sgd' or 'adamw'"),
-        ("training.backbone_lr", -0.1, "at least 0; 0 freezes it"),
-        ("training.lr_warmup", 1.0, "share of the steps in which lr rises from 0, in [0, 1)"),
-        ("training.decay", "linear", "training.decay is 'linear': should be 'step' or 'cosine'"),
-        ("task", "multilabel", "noise.kind is symmetric"),
-        ("split.test", 0.2, "must sum to 1"),
-        ("split.official", True, "no official test list"),
-        ("data.source", "imagenet", "'phantom', 'isic2019', 'chestxray14', 'medmnist' or 'table'"),
-        ("data.table.label", 3, "data.table.label"),
-        ("split.folds", 1, "at least 2"),
-        ("data.source", "chestxray14", "is multilabel"),
-        ("data.image_size", 16, "32 to 1024"),
-        ("views.count", 0, "at least 1"),
-        ("smoothing.warmup", 1.0, "less than 1"),
-        ("split", TREE["split"] | {"folds": 3, "fold": 3}, "fold is 3, but there are 3 folds, 0 to 2"),
-        (
-            "split",
-            TREE["split"] | {"folds": 3, "official": True},
-            "a test list and cross-validation exclude each other",
-        ),
-        ("landscape.grid", 2, "landscape.grid is 2: should be greater than or equal to 3"),
-        ("landscape.grid", 10, "landscape: grid is 10, whose centre is no point; the trained weights are the centre"),
-        ("landscape.radius", 0.0, "landscape.radius is 0.0: should be greater than 0"),
-        ("landscape.radius", -1.0, "how far each axis reaches, in (0, 10]"),
-        ("landscape.images", 0, "landscape.images is 0: should be greater than or equal to 2"),
-        ("landscape.images", -64, "test images, 2 to 4096"),
-        ("landscape.clamp", 0.0, "the highest loss that is drawn, in nats, greater than 0"),
-        ("landscape.methods", [], "landscape.methods is []"),
-        ("landscape.methods", ["roskd", "roskd"], "landscape: methods is ['roskd', 'roskd']; the values must be"),
-        ("landscape.methods", ["rosk"], "landscape: methods names 'rosk', which is no method; did you mean roskd?"),
-        ("landscape.methods", ["roskd", "knn"], "landscape: methods names knn, which answers without a network, so"),
-        ("landscape.methods", ["linear_probe"], "has no gradient and no loss landscape; leave it out"),
-        ("landscape.hessian.draws", 1, "random vectors for the trace, 2 to 10000"),
-        ("landscape.hessian.iterations", 0, "of power iteration at most, 1 to 10000"),
-        ("landscape.hessian.tolerance", 1.0, "power iteration's relative residual, in (0, 1)"),
-        ("extra", 1, "extra is not a parameter"),
-    ],
-)
-def test_a_mistake_is_reported_with_parameter_value_and_remedy(key, value, message):
-    with pytest.raises(UserError) as error:
-        params_file.validate(changed(key, value), "params.yaml")
-    assert message in str(error.value)
-    assert str(error.value).startswith("params.yaml: ")
 
 
 def test_teachers_whose_loss_has_no_class_weights_cannot_be_balanced(make_params):
